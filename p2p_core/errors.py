@@ -1,0 +1,110 @@
+"""One tree of errors. Each says what happened, where, and what to do about it.
+
+The command line prints `str(error)` and exits with `error.exit_code`; nothing a user can cause ends in a traceback.
+Code that meets bad *data* inside a dataset build returns `preprocessing.pairs.Rejected` instead: bad data is a value.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BundleError",
+    "CheckpointError",
+    "ConfigError",
+    "DivergenceError",
+    "EmptySourceError",
+    "LedgerError",
+    "MissingDependencyError",
+    "OutputError",
+    "P2PError",
+    "PlanError",
+    "RasterError",
+    "ServiceError",
+    "SizeMismatchError",
+    "StoreError",
+    "UsageError",
+]
+
+
+class P2PError(Exception):
+    """Something a user can cause and mend.
+
+    Args:
+        problem: what is wrong, naming the value and the place, as a sentence without a full stop.
+        remedy: what the reader can do now, as an imperative sentence without a full stop.
+    """
+
+    exit_code = 1
+
+    def __init__(self, problem: str, *, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.remedy}."
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process boundaries (Dask workers, the training process): keep the keyword argument.
+        return (_rebuild, (type(self), self.problem, self.remedy))
+
+
+def _rebuild(kind: type[P2PError], problem: str, remedy: str) -> P2PError:
+    return kind(problem, remedy=remedy)
+
+
+class UsageError(P2PError):
+    """The command was asked for something it cannot mean."""
+
+    exit_code = 2
+
+
+class ConfigError(P2PError):
+    """A configuration value is unknown, misspelt or out of range."""
+
+
+class RasterError(P2PError):
+    """An image or raster cannot be read: truncated, corrupt, of an unknown format, or a decompression bomb."""
+
+
+class SizeMismatchError(P2PError):
+    """Two things that must cover the same pixels do not."""
+
+
+class EmptySourceError(P2PError):
+    """A source holds nothing to work on."""
+
+
+class StoreError(P2PError):
+    """A pair store is incomplete, corrupt, or does not fit what is asked of it."""
+
+
+class BundleError(P2PError):
+    """A model bundle is incomplete, corrupt, or does not fit its input."""
+
+
+class CheckpointError(P2PError):
+    """A training checkpoint is truncated, foreign, or does not belong to this run."""
+
+
+class DivergenceError(P2PError):
+    """Training produced a value that is not a number."""
+
+
+class PlanError(P2PError):
+    """An archive cannot be cut into blocks as asked."""
+
+
+class LedgerError(P2PError):
+    """An output's ledger is damaged, locked, or belongs to another job."""
+
+
+class OutputError(P2PError):
+    """A result cannot be written: the place is read-only, full, or holds something else."""
+
+
+class ServiceError(P2PError):
+    """A server this work needs (Prefect, MLflow, a Dask scheduler) does not answer or refuses."""
+
+
+class MissingDependencyError(P2PError):
+    """A file or package this work needs is not installed."""

@@ -1,0 +1,97 @@
+"""Files that are whole or absent, digests, and hashes that mean the same on every machine."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from p2p_core.errors import OutputError
+
+__all__ = [
+    "canonical_json",
+    "output_errors",
+    "sha256_bytes",
+    "sha256_file",
+    "sha256_json",
+    "stable_hash",
+    "write_atomic",
+    "write_json",
+]
+
+_READ_BYTES = 1 << 20
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON with sorted keys, indented, ending in a newline: the same value is the same bytes."""
+    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def sha256_bytes(data: bytes | memoryview) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    return sha256_bytes(canonical_json(value))
+
+
+def stable_hash(text: str) -> int:
+    """A 64-bit hash that, unlike `hash`, is the same in every process. For buckets, splits and random seeds."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write under `path` into `OutputError` with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise OutputError(
+                f"The disk is full while writing {path}",
+                remedy="Free space there or choose another place, then run the same command again",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise OutputError(
+                f"{path} cannot be written: {error.strerror}", remedy="Choose a directory you may write to"
+            ) from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+            raise OutputError(f"{path} is in the way: {error.strerror}", remedy="Move it or choose another output") from error
+        raise
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write the whole file or nothing: a temporary file beside it, flushed to disk, then renamed over it.
+
+    Raises:
+        OutputError: the place is read-only, full, or not a directory.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
+    write_atomic(path, canonical_json(value))
