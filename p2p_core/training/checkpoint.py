@@ -1,0 +1,132 @@
+"""Checkpoints that are whole or absent, carry their digests, and load without unpickling.
+
+A checkpoint is a directory `checkpoints/<images_seen>/`: `state.safetensors` (weights, optimiser moments, averaged
+weights, torch's random state) and `checkpoint.json` (config, dataset digest, sha256), written last.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from p2p_core.config import Config
+from p2p_core.errors import CheckpointError
+from p2p_core.files import sha256_bytes, write_atomic, write_json
+from p2p_core.training.config import RunConfig
+from p2p_core.training.step import TrainingState
+
+__all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
+
+_MODULES = ("generator", "discriminator", "averaged")
+_OPTIMISERS = ("generator_optimiser", "discriminator_optimiser")
+_KEPT = 2
+"""The newest, and one before it in case the newest is damaged."""
+
+
+class CheckpointRecord(Config):
+    schema_version: int = 1
+    images_seen: int
+    sha256: str
+    dataset_digest: str
+    config: RunConfig
+
+
+def save_checkpoint(state: TrainingState, config: RunConfig, dataset_digest: str, directory: Path) -> Path:
+    """Write `directory/<images_seen>/` and forget all but the newest ones. Raises `OutputError` on a full disk."""
+    place = directory / f"{state.images_seen:010d}"
+    data = save(_tensors(state))
+    write_atomic(place / "state.safetensors", data)
+    record = CheckpointRecord(
+        images_seen=state.images_seen, sha256=sha256_bytes(data), dataset_digest=dataset_digest, config=config
+    )
+    write_json(place / "checkpoint.json", record.model_dump(mode="json"))
+    for old in sorted(directory.glob("[0-9]*"))[:-_KEPT]:
+        shutil.rmtree(old)
+    return place
+
+
+def latest_checkpoint(directory: Path) -> Path | None:
+    """The newest complete checkpoint; a half-written one has no `checkpoint.json` and does not count."""
+    complete = [place.parent for place in directory.glob("*/checkpoint.json")]
+    return max(complete, default=None)
+
+
+def load_checkpoint(place: Path, state: TrainingState, config: RunConfig, dataset_digest: str) -> None:
+    """Bring `state` to where the checkpoint was taken.
+
+    Raises:
+        CheckpointError: it is damaged, or was taken with another configuration or dataset.
+    """
+    try:
+        record = CheckpointRecord.model_validate(json.loads((place / "checkpoint.json").read_bytes()))
+        data = (place / "state.safetensors").read_bytes()
+    except (OSError, ValueError, ValidationError) as error:
+        raise CheckpointError(f"Checkpoint {place} cannot be read: {error}", remedy=_START_AGAIN) from error
+    if sha256_bytes(data) != record.sha256:
+        raise CheckpointError(
+            f"Checkpoint {place}/state.safetensors is damaged: its sha256 is not the recorded one", remedy=_START_AGAIN
+        )
+    _require_same(record, config, dataset_digest, place)
+    try:
+        _restore(load(data), state)
+    except (SafetensorError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"Checkpoint {place} does not fit this model: {error}", remedy=_START_AGAIN) from error
+    state.images_seen = record.images_seen
+
+
+_START_AGAIN = "Delete that directory to resume from the checkpoint before it, or train into a new run directory"
+
+
+def _require_same(record: CheckpointRecord, config: RunConfig, dataset_digest: str, place: Path) -> None:
+    if record.dataset_digest != dataset_digest:
+        raise CheckpointError(
+            f"Checkpoint {place} saw dataset {record.dataset_digest[:16]}, the store now holds {dataset_digest[:16]}",
+            remedy="Train into a new run directory, or give the store's version the run began with",
+        )
+    before, now = record.config.model_dump(), config.model_dump()
+    changed = [key for key in now if now[key] != before[key]]
+    if changed:
+        raise CheckpointError(
+            f"Checkpoint {place} was taken with another configuration (different: {', '.join(changed)})",
+            remedy="Resume with the same recipe and settings, or train into a new run directory",
+        )
+
+
+def _tensors(state: TrainingState) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {"random.cpu": torch.get_rng_state()}
+    device = next(state.generator.parameters()).device
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
+    for name in _MODULES:
+        tensors |= {f"{name}.{key}": value for key, value in getattr(state, name).state_dict().items()}
+    for name in _OPTIMISERS:
+        for index, moments in getattr(state, name).state_dict()["state"].items():
+            tensors |= {f"{name}.{index}.{key}": value for key, value in moments.items()}
+    return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+
+
+def _restore(tensors: dict[str, Tensor], state: TrainingState) -> None:
+    for name in _MODULES:
+        getattr(state, name).load_state_dict(_under(tensors, name))
+    for name in _OPTIMISERS:
+        optimiser = getattr(state, name)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in _under(tensors, name).items():
+            index, _, moment = key.partition(".")
+            moments.setdefault(int(index), {})[moment] = value
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+    torch.set_rng_state(tensors["random.cpu"])
+    device = next(state.generator.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
+
+
+def _under(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}

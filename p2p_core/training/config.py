@@ -1,0 +1,89 @@
+"""Everything that decides a training run, in one frozen value. A run is a function that returns one (`p2p_core.recipes`)."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from p2p_core.config import Config
+from p2p_core.model.discriminator import PatchGANConfig
+from p2p_core.model.generator import UNetConfig
+from p2p_core.model.losses import ObjectiveConfig
+
+__all__ = ["AugmentConfig", "OptimiserConfig", "RunConfig"]
+
+
+class OptimiserConfig(Config):
+    """Adam for both networks (paper, section 3.3).
+
+    Attributes:
+        decay_from: fraction of the budget after which the learning rate falls linearly towards 0. 1.0 is the paper's
+            constant rate, 0.5 the PyTorch port's schedule.
+    """
+
+    learning_rate: float = Field(2e-4, gt=0)
+    beta1: float = Field(0.5, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    decay_from: float = Field(1.0, ge=0, le=1)
+
+    def learning_rate_at(self, progress: float) -> float:
+        """Learning rate when this fraction of the budget has been seen. Positive until the budget is spent."""
+        if progress <= self.decay_from or self.decay_from >= 1:
+            return self.learning_rate
+        return self.learning_rate * (1 - progress) / (1 - self.decay_from)
+
+
+class AugmentConfig(Config):
+    """Jitter and mirror, the same for both images of a pair (paper, section 6.2).
+
+    Attributes:
+        resize_px: pairs are resized to this square before the crop (286 in the paper); None leaves them.
+        crop_px: side of the random crop the networks see (256 in the paper).
+        mirror: flip left-right with probability 0.5.
+    """
+
+    resize_px: int | None = Field(None, ge=1)
+    crop_px: int = Field(256, ge=1)
+    mirror: bool = True
+
+
+class RunConfig(Config):
+    """One training run.
+
+    Attributes:
+        recipe: the name of the function that made it.
+        budget_images: how many images training sees in all. Progress, schedules and intervals count images too, so
+            that the batch size never changes what a number means.
+        validate_every_images, checkpoint_every_images: 0 means only at the end.
+        log_every_images: losses are averaged over so many images and logged.
+        ema_images: half-life, in images, of the exponential moving average of the generator's weights that becomes the
+            model; 0 takes the last weights, as the paper does.
+        precision: `bf16` runs the networks under autocast; weights and optimisers stay fp32.
+    """
+
+    recipe: str
+    generator: UNetConfig = UNetConfig()
+    discriminator: PatchGANConfig = PatchGANConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    augment: AugmentConfig = AugmentConfig()
+    batch_size: int = Field(1, ge=1)
+    budget_images: int = Field(80_000, ge=1)
+    validate_every_images: int = Field(4_000, ge=0)
+    checkpoint_every_images: int = Field(4_000, ge=0)
+    log_every_images: int = Field(200, ge=1)
+    ema_images: float = Field(0.0, ge=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _crop_fits_the_lattice(self) -> Self:
+        if self.augment.crop_px % self.generator.lattice_px:
+            raise ValueError(
+                f"augment.crop_px {self.augment.crop_px} is not a multiple of the generator's lattice "
+                f"{self.generator.lattice_px} px (2**depth)"
+            )
+        if self.augment.resize_px is not None and self.augment.resize_px < self.augment.crop_px:
+            raise ValueError(f"augment.resize_px {self.augment.resize_px} is smaller than augment.crop_px")
+        return self

@@ -1,0 +1,109 @@
+"""Pairs to batches: which pair comes when, where it is cropped, whether it is mirrored.
+
+Every choice is a function of (seed, position of the image in the run) alone, so a resumed run sees what an
+uninterrupted one would have seen. Legend: N pairs, H W pixels, C bands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from p2p_core.errors import StoreError
+from p2p_core.training.config import AugmentConfig
+
+__all__ = ["Batch", "Batches", "ResidentPairs"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Network-ready tensors in [-1, 1], and how many images the run has seen once it is used."""
+
+    input_NCHW: Tensor
+    target_NCHW: Tensor
+    images_seen: int
+
+
+class PairArrays(Protocol):
+    """A split small enough to hold whole (`pairstore.PairSplit`)."""
+
+    def read_all(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]: ...
+
+
+class ResidentPairs:
+    """All pairs of a split as uint8 tensors on the training device."""
+
+    def __init__(self, input_NHWC: NDArray[np.uint8], target_NHWC: NDArray[np.uint8], device: torch.device) -> None:
+        if not len(input_NHWC):
+            raise StoreError("The training split holds no pair", remedy="Build the store from more sources or change the split")
+        self.input_NCHW = _to_device(input_NHWC, device)
+        self.target_NCHW = _to_device(target_NHWC, device)
+
+    def __len__(self) -> int:
+        return len(self.input_NCHW)
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        height, width = self.input_NCHW.shape[-2:]
+        return height, width
+
+
+def _to_device(pixels_NHWC: NDArray[np.uint8], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels_NHWC.transpose(0, 3, 1, 2))).to(device)
+
+
+class Batches:
+    """`batches.at(images_seen)`: the batch that follows when so many images have been seen."""
+
+    def __init__(self, pairs: ResidentPairs, augment: AugmentConfig, batch_size: int, seed: int) -> None:
+        self.pairs, self.augment, self.batch_size, self.seed = pairs, augment, batch_size, seed
+        height, width = (augment.resize_px, augment.resize_px) if augment.resize_px else pairs.size_px
+        if min(height, width) < augment.crop_px:
+            raise StoreError(
+                f"The store's pairs are {height}x{width} px, smaller than the crop of {augment.crop_px} px",
+                remedy=f"Set augment.crop_px to at most {min(height, width)}, or build larger tiles",
+            )
+        self._room_px = (height - augment.crop_px, width - augment.crop_px)
+        self._epoch = -1
+        self._order = np.empty(0, dtype=np.int64)
+
+    def at(self, images_seen: int) -> Batch:
+        positions = range(images_seen, images_seen + self.batch_size)
+        chosen = torch.tensor([self._pair_at(p) for p in positions], device=self.pairs.input_NCHW.device)
+        draws = [self._draw(p) for p in positions]
+        input_NCHW = self._augment(self.pairs.input_NCHW[chosen], draws)
+        target_NCHW = self._augment(self.pairs.target_NCHW[chosen], draws)
+        return Batch(input_NCHW, target_NCHW, images_seen + self.batch_size)
+
+    def _pair_at(self, position: int) -> int:
+        """Without replacement within an epoch; a new permutation for each."""
+        epoch, place = divmod(position, len(self.pairs))
+        if epoch != self._epoch:
+            self._order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.pairs))
+            self._epoch = epoch
+        return int(self._order[place])
+
+    def _draw(self, position: int) -> tuple[int, int, bool]:
+        rng = np.random.default_rng([self.seed, 1, position])
+        y_px, x_px = (int(rng.integers(room + 1)) for room in self._room_px)
+        return y_px, x_px, self.augment.mirror and bool(rng.random() < 0.5)
+
+    def _augment(self, pixels_NCHW: Tensor, draws: list[tuple[int, int, bool]]) -> Tensor:
+        if self.augment.resize_px and self.augment.resize_px != pixels_NCHW.shape[-1]:
+            size = (self.augment.resize_px, self.augment.resize_px)
+            pixels_NCHW = F.interpolate(pixels_NCHW.float(), size, mode="bilinear", align_corners=False)
+        crop_px = self.augment.crop_px
+        crops = [image[:, y : y + crop_px, x : x + crop_px] for image, (y, x, _) in zip(pixels_NCHW, draws, strict=True)]
+        crops = [crop.flip(-1) if mirrored else crop for crop, (_, _, mirrored) in zip(crops, draws, strict=True)]
+        return to_network(torch.stack(crops))
+
+
+def to_network(pixels_NCHW: Tensor) -> Tensor:
+    """0..255 -> -1..1, as `Encoding.to_network` does for arrays; channels-last, which convolutions run fastest on."""
+    return (pixels_NCHW.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
