@@ -6,11 +6,13 @@ images together: below 1 is smoother than the truth (an L1 blur), above 1 roughe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-__all__ = ["checkerboard_energy", "gradient_energy", "l1", "psnr_db", "ssim"]
+__all__ = ["checkerboard_energy", "energy_ratio", "gradient_energy", "l1", "psnr_db", "ssim"]
 
 Images = NDArray[np.uint8]
 Scores = NDArray[np.float64]
@@ -56,3 +58,11 @@ def checkerboard_energy(images: Images) -> Scores:
     even, odd = values[:, 0:height:2], values[:, 1:height:2]
     detail = even[:, :, 0:width:2] - even[:, :, 1:width:2] - odd[:, :, 0:width:2] + odd[:, :, 1:width:2]
     return np.asarray(np.square(detail / 2).mean(axis=(1, 2, 3), dtype=np.float64))
+
+
+def energy_ratio(energy: Callable[[Images], Scores], generated: Images, target: Images) -> float:
+    """Energy of all generated images over that of all targets; infinite where the targets have none and they do."""
+    truth, found = float(energy(target).sum()), float(energy(generated).sum())
+    if truth == 0:
+        return 1.0 if found == 0 else float("inf")
+    return found / truth

@@ -60,7 +60,7 @@ class BundleSpec(Config):
     recipe: str
     images_seen: int
     dataset_digest: str
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)

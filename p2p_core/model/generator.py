@@ -54,7 +54,7 @@ class UNetConfig(Config):
         Going up, a core that starts at 0 needs index -1 at every level (both upsamplings); going down, index -1
         widens as 2 i - 1 per level (spec, "Receptive field and exact tiling").
         """
-        return (1 << (self.depth + 1)) - 1
+        return 2 * self.lattice_px - 1
 
     def width(self, level: int) -> int:
         """Channels of encoder feature `level`, 1-based."""

@@ -1,0 +1,236 @@
+"""The order of a training run: resume, step, log, validate, checkpoint; then statistics and the bundle."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from p2p_core.config import Config
+from p2p_core.encodings import encoding
+from p2p_core.errors import ConfigError, DivergenceError
+from p2p_core.files import write_json
+from p2p_core.inference.bundle import BundleSpec, save_bundle
+from p2p_core.model.norm import NORM_MODES
+from p2p_core.pairstore.reader import PairStore
+from p2p_core.progress import Progress
+from p2p_core.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from p2p_core.training.config import RunConfig
+from p2p_core.training.data import Batches, ResidentPairs
+from p2p_core.training.graphed import make_step
+from p2p_core.training.statistics import estimate_running_statistics
+from p2p_core.training.step import TrainingState, make_state
+from p2p_core.training.tracker import Tracker
+from p2p_core.training.validation import Validation
+
+__all__ = ["TrainingResult", "train"]
+
+_STATISTICS_IMAGES = 512
+_GATE_PAIRS = 8
+
+
+class TrainingResult(Config):
+    """result.json of a run's directory, written last."""
+
+    bundle: Path
+    bundle_digest: str
+    images_seen: int
+    elapsed_s: float
+    resumed_from: int
+    device: str
+    metrics: dict[str, float]
+
+
+@dataclass
+class _Run:
+    """What the parts of one run share."""
+
+    config: RunConfig
+    dataset_digest: str
+    run_dir: Path
+    batches: Batches
+    validation: Validation
+    tracker: Tracker
+    state: TrainingState
+
+
+def train(
+    config: RunConfig,
+    data: Path,
+    run_dir: Path,
+    *,
+    tracker: Tracker,
+    progress: Progress,
+    resume: bool = False,
+    device: str = "auto",
+) -> TrainingResult:
+    """Train `config` on the store at `data`; leaves `run_dir/bundle`, sheets, checkpoints and `result.json`.
+
+    Args:
+        resume: go on from the newest checkpoint in `run_dir`, if there is one.
+        device: `auto` takes CUDA where there is one.
+
+    Raises:
+        ConfigError: the store's bands do not fit the generator.
+        CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
+        DivergenceError: a loss is not a number; the last checkpoint is intact.
+    """
+    started_s = time.monotonic()
+    run = _prepare(config, data, run_dir, tracker, _device(device))
+    write_json(run_dir / "config.json", config.model_dump(mode="json"))
+    tracker.log_parameters(_flat(config.model_dump(mode="json")) | {"dataset_digest": run.dataset_digest})
+    checkpoint = latest_checkpoint(run_dir / "checkpoints") if resume else None
+    if checkpoint is not None:
+        load_checkpoint(checkpoint, run.state, config, run.dataset_digest)
+    resumed_from = run.state.images_seen
+    _run_steps(run, progress)
+    result = _finish(run, data, resumed_from, time.monotonic() - started_s)
+    write_json(run_dir / "result.json", result.model_dump(mode="json"))
+    return result
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def _prepare(config: RunConfig, data: Path, run_dir: Path, tracker: Tracker, device: torch.device) -> _Run:
+    store = PairStore.open(data)
+    source, target = encoding(store.manifest.input_encoding), encoding(store.manifest.target_encoding)
+    wanted = (config.generator.input_bands, config.generator.output_bands)
+    if wanted != (source.bands, target.bands):
+        raise ConfigError(
+            f"The store {data} pairs {source.bands} with {target.bands} bands, recipe {config.recipe} expects "
+            f"{wanted[0]} and {wanted[1]}",
+            remedy="Choose a recipe for this kind of pair, or --set generator.input_bands and generator.output_bands",
+        )
+    pairs = ResidentPairs(*store.split("train").read_all(), device)
+    batches = Batches(pairs, config.augment, config.batch_size, config.seed)
+    validation = Validation(*store.split("val").read_all(), (source, target), config.augment.crop_px, run_dir / "sheets")
+    state = make_state(config, device)
+    return _Run(config, store.manifest.digest, run_dir, batches, validation, tracker, state)
+
+
+def _run_steps(run: _Run, progress: Progress) -> None:
+    config, state = run.config, run.state
+    step = make_step(state, config)
+    state.generator.train()
+    state.discriminator.train()
+    totals: dict[str, Tensor] = {}
+    logged_at, logged_s = state.images_seen, time.monotonic()
+    while state.images_seen < config.budget_images:
+        before = state.images_seen
+        _set_learning_rate(state, config)
+        batch = run.batches.at(before)
+        losses = step(batch)
+        totals = {name: totals.get(name, 0) + loss for name, loss in losses.items()}
+        state.images_seen = batch.images_seen
+        if _crossed(config.log_every_images, before, state.images_seen):
+            steps = (state.images_seen - logged_at) // config.batch_size
+            rate = (state.images_seen - logged_at) / (time.monotonic() - logged_s)
+            metrics = _log_losses(run, {name: float(total) / steps for name, total in totals.items()}, rate)
+            progress.update(state.images_seen, f"L1 {metrics['generator_l1']:.1f}")
+            totals, logged_at, logged_s = {}, state.images_seen, time.monotonic()
+        if _crossed(config.validate_every_images, before, state.images_seen):
+            _validate(run)
+            logged_s = time.monotonic()
+        if _crossed(config.checkpoint_every_images, before, state.images_seen):
+            save_checkpoint(state, config, run.dataset_digest, run.run_dir / "checkpoints")
+            logged_s = time.monotonic()
+    progress.update(config.budget_images)
+    save_checkpoint(state, config, run.dataset_digest, run.run_dir / "checkpoints")
+
+
+def _crossed(every: int, before: int, now: int) -> bool:
+    """Whether a multiple of `every` images lies in (before, now]."""
+    return every > 0 and now // every > before // every
+
+
+def _set_learning_rate(state: TrainingState, config: RunConfig) -> None:
+    if config.optimiser.decay_from >= 1:
+        return
+    rate = config.optimiser.learning_rate_at(state.images_seen / config.budget_images)
+    for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
+        for group in optimiser.param_groups:
+            group["lr"].fill_(rate)
+
+
+def _log_losses(run: _Run, means: Mapping[str, float], images_per_s: float) -> dict[str, float]:
+    """Log losses; L1 in grey levels of 255, as every L1 a person reads."""
+    if not all(math.isfinite(value) for value in means.values()):
+        broken = ", ".join(name for name, value in means.items() if not math.isfinite(value))
+        raise DivergenceError(
+            f"Training diverged: {broken} is not a number after {run.state.images_seen} images",
+            remedy=f"The checkpoints in {run.run_dir} are intact; lower optimiser.learning_rate and start again",
+        )
+    metrics = {**means, "generator_l1": means["generator_l1"] * 127.5, "images_per_s": images_per_s}
+    run.tracker.log_metrics(metrics, run.state.images_seen)
+    return metrics
+
+
+def _validate(run: _Run) -> None:
+    """Between statistics estimates only `instance` norm is meaningful: running statistics trail the weights."""
+    generator = run.state.model(run.config)
+    scores = run.validation.score(generator, "instance")
+    run.tracker.log_metrics(
+        {f"val_{name.removeprefix('instance_')}": value for name, value in scores.items()}, run.state.images_seen
+    )
+    sheet = run.validation.save_sheet(generator, "instance", run.state.images_seen)
+    run.tracker.log_picture(f"sheets/{sheet.name}", sheet)
+
+
+def _finish(run: _Run, data: Path, resumed_from: int, elapsed_s: float) -> TrainingResult:
+    config, state = run.config, run.state
+    generator = state.model(config)
+    estimate_running_statistics(generator, run.batches, _STATISTICS_IMAGES)
+    metrics: dict[str, float] = {}
+    for norm in NORM_MODES:
+        metrics |= run.validation.score(generator, norm)
+    run.tracker.log_metrics({f"final_{name}": value for name, value in metrics.items()}, state.images_seen)
+    sheet = run.validation.save_sheet(generator, "frozen", state.images_seen)
+    run.tracker.log_picture(f"sheets/{sheet.name}", sheet)
+    manifest = PairStore.open(data).manifest
+    spec = BundleSpec(
+        name=config.recipe,
+        architecture=config.generator,
+        input_encoding=manifest.input_encoding,
+        target_encoding=manifest.target_encoding,
+        tile_px=config.augment.crop_px,
+        lattice_px=config.generator.lattice_px,
+        halo_px=config.generator.halo_px,
+        recipe=config.recipe,
+        images_seen=state.images_seen,
+        dataset_digest=run.dataset_digest,
+        metrics=metrics,
+    )
+    chosen = run.validation.spread(_GATE_PAIRS)
+    bundle = run.run_dir / "bundle"
+    digest = save_bundle(bundle, spec, generator, run.validation.input_NHWC[chosen], run.validation.target_NHWC[chosen])
+    return TrainingResult(
+        bundle=bundle,
+        bundle_digest=digest,
+        images_seen=state.images_seen,
+        elapsed_s=round(elapsed_s, 3),
+        resumed_from=resumed_from,
+        device=str(next(generator.parameters()).device),
+        metrics=metrics,
+    )
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str | float | int | bool]:
+    """Nested configuration -> dotted names, as trackers show parameters."""
+    flat: dict[str, str | float | int | bool] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, str | float | int):
+            flat[f"{prefix}{key}"] = value
+        elif value is None:
+            flat[f"{prefix}{key}"] = "none"
+    return flat

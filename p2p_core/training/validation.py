@@ -1,0 +1,82 @@
+"""What a run is judged by as it goes: scores and a sheet of fixed validation pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2p_core.encodings import Encoding
+from p2p_core.evaluation.metrics import checkerboard_energy, energy_ratio, gradient_energy, l1
+from p2p_core.evaluation.sheets import contact_sheet, save_png
+from p2p_core.inference.forward import centre_crop, forward_pixels
+from p2p_core.model.generator import UNet
+from p2p_core.model.norm import NormMode, set_norm_mode
+
+__all__ = ["Validation"]
+
+_SHEET_ROWS = 6
+_MAX_PAIRS = 200
+"""More change the mean by less than the difference between two validations, and cost time in every run."""
+
+
+class Validation:
+    """Fixed pairs of the validation split, evenly spread, cut to whole lattice cells.
+
+    Args:
+        input_NHWC, target_NHWC: uint8 pairs.
+        sheets: the directory sheets are written to.
+    """
+
+    def __init__(
+        self,
+        input_NHWC: NDArray[np.uint8],
+        target_NHWC: NDArray[np.uint8],
+        encodings: tuple[Encoding, Encoding],
+        crop_px: int,
+        sheets: Path,
+    ) -> None:
+        chosen = np.unique(np.linspace(0, len(input_NHWC) - 1, min(len(input_NHWC), _MAX_PAIRS)).astype(int))
+        self.input_NHWC = centre_crop(input_NHWC[chosen], crop_px)
+        self.target_NHWC = centre_crop(target_NHWC[chosen], crop_px)
+        self.encodings, self.sheets = encodings, sheets
+
+    def __len__(self) -> int:
+        return len(self.input_NHWC)
+
+    def spread(self, count: int) -> NDArray[np.int64]:
+        """Indices of up to `count` pairs, evenly spread."""
+        return np.unique(np.linspace(0, len(self) - 1, min(len(self), count)).astype(np.int64))
+
+    def score(self, generator: UNet, norm: NormMode) -> dict[str, float]:
+        """L1 in grey levels; gradient and checkerboard energy as ratios to the targets'. Leaves the mode as it was."""
+        generated = self._generate(generator, norm, self.input_NHWC)
+        truth = self.target_NHWC
+        return {
+            f"{norm}_l1": float(l1(generated, truth).mean()),
+            f"{norm}_gradient_energy_ratio": energy_ratio(gradient_energy, generated, truth),
+            f"{norm}_checkerboard_ratio": energy_ratio(checkerboard_energy, generated, truth),
+        }
+
+    def save_sheet(self, generator: UNet, norm: NormMode, images_seen: int) -> Path:
+        """Write `sheets/<images_seen>.png`: input, generated, target of the same few pairs every time."""
+        rows = self.spread(_SHEET_ROWS)
+        source, target = self.encodings
+        generated = self._generate(generator, norm, self.input_NHWC[rows])
+        columns = {
+            "input": source.to_rgb(self.input_NHWC[rows]),
+            f"generated, {images_seen} images seen": target.to_rgb(generated),
+            "target": target.to_rgb(self.target_NHWC[rows]),
+        }
+        path = self.sheets / f"{images_seen:08d}.png"
+        save_png(contact_sheet(columns), path)
+        return path
+
+    def _generate(self, generator: UNet, norm: NormMode, input_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        was_training = generator.training
+        generator.eval()
+        set_norm_mode(generator, norm)
+        generated = forward_pixels(generator, input_NHWC, *self.encodings, batch_size=8)
+        generator.train(was_training)
+        return generated
