@@ -6,6 +6,8 @@ Code that meets bad *data* inside a dataset build returns `preprocessing.pairs.R
 
 from __future__ import annotations
 
+from functools import partial
+
 __all__ = [
     "BundleError",
     "CheckpointError",
@@ -63,7 +65,17 @@ class ConfigError(P2PError):
 
 
 class RasterError(P2PError):
-    """An image or raster cannot be read: truncated, corrupt, of an unknown format, or a decompression bomb."""
+    """An image or raster cannot be read: truncated, corrupt, of an unknown format, or a decompression bomb.
+
+    `reason` is a short code for tables of rejected sources: missing, empty, truncated, unreadable, unsupported, bomb.
+    """
+
+    def __init__(self, problem: str, *, remedy: str, reason: str = "unreadable") -> None:
+        super().__init__(problem, remedy=remedy)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (partial(type(self), remedy=self.remedy, reason=self.reason), (self.problem,))
 
 
 class SizeMismatchError(P2PError):

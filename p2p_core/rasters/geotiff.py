@@ -1,0 +1,233 @@
+"""GeoTIFF, COG and VRT through rasterio, read by window, as they are or resampled onto another grid.
+
+`warped` reads a raster on somebody else's grid. How it resamples is chosen by how many of the source's pixels one
+pixel of the grid spans, measured at the grid's centre: at least 2 on an axis (halving or more) takes the area-weighted
+`average`, so that 2:1 on aligned grids is the mean of each 2 x 2 block; anything else takes `bilinear`.
+
+A warped pixel depends on its place alone, never on the window it is read with, so results of any cutting join without
+seams. Two settings make that true: GDAL's filter width is pinned by XSCALE and YSCALE (it is otherwise derived anew for
+every chunk: a quarter of a million pixels differ between one 1024 px warp and its sixteen tiles), and the coordinate
+transformation is exact instead of approximated along each chunk's rows.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+import rasterio.warp
+from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # GDAL's own errors pass through some calls unwrapped
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window as RasterioWindow
+
+from p2p_core.errors import ConfigError, RasterError
+from p2p_core.geometry import Window
+from p2p_core.rasters.grid import Bounds, Grid, Transform
+from p2p_core.rasters.protocol import Raster, grid_of, require_inside
+
+__all__ = [
+    "GEOTIFF_SUFFIXES",
+    "MAX_BLOCK_PIXELS",
+    "DatasetRaster",
+    "ResamplingName",
+    "open_geotiff",
+    "reproject_bounds",
+    "warped",
+]
+
+ResamplingName = Literal["nearest", "bilinear", "average"]
+
+GEOTIFF_SUFFIXES = (".tif", ".tiff", ".vrt")
+_DRIVERS = {".vrt": "VRT"}  # and GTiff otherwise: a file of another kind is refused, whatever GDAL could make of it
+
+MAX_BLOCK_PIXELS = 2**28
+"""GDAL decodes whole blocks (tiles or strips). A file with larger ones is refused as a decompression bomb."""
+
+_EXACT_PX = 1e-6
+_AVERAGE_FROM = 2.0
+
+
+class DatasetRaster(Raster):
+    """A rasterio dataset as `Raster`; owns what is in `resources` and closes it."""
+
+    def __init__(self, name: str, dataset: Any, resources: ExitStack) -> None:
+        self.name = name
+        self.height_px, self.width_px, self.bands = dataset.height, dataset.width, dataset.count
+        self.dtype = np.result_type(*dataset.dtypes)
+        self.crs = _crs_name(dataset.crs)
+        located = self.crs is not None or not dataset.transform.is_identity
+        self.transform: Transform | None = tuple(dataset.transform)[:6] if located else None
+        self.nodata = None if dataset.nodata is None else float(dataset.nodata)
+        self._dataset = dataset
+        self._resources = resources
+
+    def read(self, window: Window) -> NDArray[Any]:
+        require_inside(window, self)
+        if window.height_px == 0 or window.width_px == 0:
+            return np.empty((window.height_px, window.width_px, self.bands), self.dtype)
+        place = RasterioWindow(window.x_px, window.y_px, window.width_px, window.height_px)
+        with _gdal_errors(self.name):
+            pixels_CHW = self._dataset.read(window=place, out_dtype=self.dtype)
+        return np.ascontiguousarray(np.moveaxis(pixels_CHW, 0, 2))
+
+    def close(self) -> None:
+        self._resources.close()
+
+
+def open_geotiff(path: Path) -> Raster:
+    """Open a GeoTIFF, COG or VRT. Blocks are decoded when read.
+
+    Raises:
+        RasterError: empty, truncated, not a GeoTIFF or VRT, or of blocks beyond `MAX_BLOCK_PIXELS`.
+    """
+    with _opening(path) as (dataset, resources):
+        return DatasetRaster(str(path), dataset, resources)
+
+
+def warped(
+    path: Path,
+    crs: str,
+    transform: Transform,
+    height_px: int,
+    width_px: int,
+    resampling: ResamplingName | None = None,
+) -> Raster:
+    """Open a georeferenced file as if it had been made on this grid; see the module for `resampling`.
+
+    Pixels of the grid outside the source hold its nodata value, or 0 where it has none.
+
+    Raises:
+        RasterError: the file cannot be opened or has no CRS or transform.
+        ConfigError: the grid lies outside the source.
+    """
+    grid = Grid(crs, transform, height_px, width_px)
+    with _opening(path) as (dataset, resources):
+        source = DatasetRaster(str(path), dataset, resources)
+        _require_overlap(source, grid)
+        scale_x, scale_y = source_px_per_grid_px(grid_of(source), grid)
+        name = resampling or choose_resampling(scale_x, scale_y)
+        view = WarpedVRT(
+            dataset,
+            crs=CRS.from_user_input(crs),
+            transform=rasterio.Affine(*transform),
+            height=height_px,
+            width=width_px,
+            resampling=Resampling[name],
+            tolerance=_EXACT_PX,
+            XSCALE=repr(min(1.0, 1 / scale_x)),
+            YSCALE=repr(min(1.0, 1 / scale_y)),
+        )
+        return DatasetRaster(source.name, resources.enter_context(view), resources)
+
+
+def choose_resampling(scale_x: float, scale_y: float) -> ResamplingName:
+    """By source pixels per grid pixel on each axis: see the module."""
+    return "average" if max(scale_x, scale_y) >= _AVERAGE_FROM - 1e-6 else "bilinear"
+
+
+def source_px_per_grid_px(source: Grid, grid: Grid) -> tuple[float, float]:
+    """How many source pixels a step of one pixel along x and along y spans, at the grid's centre.
+
+    Raises:
+        ConfigError: the centre has no coordinates in the source's CRS.
+    """
+    column, row = grid.width_px / 2, grid.height_px / 2
+    corners = [(column, row), (column + 1, row), (column, row + 1)]
+    to_grid, to_source = rasterio.Affine(*grid.transform), ~rasterio.Affine(*source.transform)
+    xs, ys = zip(*(to_grid @ corner for corner in corners), strict=True)
+    xs, ys = rasterio.warp.transform(CRS.from_user_input(grid.crs), CRS.from_user_input(source.crs), xs, ys)
+    (x0, y0), *steps = (to_source @ point for point in zip(xs, ys, strict=True))
+    scale_x, scale_y = (math.hypot(x - x0, y - y0) for x, y in steps)
+    if not (0 < scale_x < math.inf and 0 < scale_y < math.inf):
+        raise ConfigError(
+            f"The centre of a grid in {grid.crs} has no place in {source.crs}", remedy="Choose bounds inside the source"
+        )
+    return scale_x, scale_y
+
+
+def reproject_bounds(bounds: Bounds, from_crs: str, to_crs: str) -> Bounds:
+    """The smallest bounds in `to_crs` around `bounds`, whose edges may bend on the way."""
+    if from_crs == to_crs:
+        return bounds
+    return Bounds(*rasterio.warp.transform_bounds(CRS.from_user_input(from_crs), CRS.from_user_input(to_crs), *bounds))
+
+
+def _require_overlap(source: Raster, grid: Grid) -> None:
+    own = grid_of(source)
+    wanted = reproject_bounds(grid.bounds, grid.crs, own.crs)
+    if not own.bounds.overlaps(wanted):
+        raise ConfigError(
+            f"The grid lies outside {source.name}: {tuple(wanted)} against {tuple(own.bounds)}",
+            remedy=f"Choose bounds inside the source, in {own.crs}",
+        )
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[tuple[Any, ExitStack]]:
+    """The open dataset and what closes it; closed at once if the body fails."""
+    with _gdal_errors(str(path)), ExitStack() as resources:
+        if path.stat().st_size == 0:
+            raise RasterError(f"{path} is empty", remedy="Fetch or export it again", reason="empty")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # `crs` and `transform` are None: that says it
+            dataset = resources.enter_context(rasterio.open(str(path), driver=_DRIVERS.get(path.suffix.lower(), "GTiff")))
+        _refuse_bombs(path, dataset)
+        kept = resources.pop_all()
+        try:
+            yield dataset, kept
+        except BaseException:
+            kept.close()
+            raise
+
+
+def _refuse_bombs(path: Path, dataset: Any) -> None:
+    for height_px, width_px in dataset.block_shapes:
+        if height_px * width_px > MAX_BLOCK_PIXELS:
+            raise RasterError(
+                f"{path} is refused as a decompression bomb: blocks of {width_px} x {height_px} pixels, "
+                f"and the limit is {MAX_BLOCK_PIXELS}",
+                remedy="If it is what you expect, rewrite it tiled, for example with rio cogeo create",
+                reason="bomb",
+            )
+
+
+def _crs_name(crs: CRS | None) -> str | None:
+    if not crs:
+        return None
+    authority = crs.to_authority()
+    # rasterio also proposes codes of systems that merely resemble this one.
+    if authority is not None and CRS.from_authority(*authority) == crs:
+        return ":".join(authority)
+    return str(crs.to_wkt(version="WKT2_2019"))
+
+
+@contextmanager
+def _gdal_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError, CRSError, OSError) as error:
+        detail = _innermost(error)
+        cut_short = re.search(r"got \d+ bytes, expected", detail) is not None
+        raise RasterError(
+            f"{name} {'ends too early' if cut_short else 'cannot be read'}: {detail}",
+            remedy="Fetch or export it again",
+            reason="truncated" if cut_short else "unreadable",
+        ) from error
+
+
+def _innermost(error: BaseException) -> str:
+    """GDAL chains its errors; the first one raised says what is wrong."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return str(error).removesuffix(".")

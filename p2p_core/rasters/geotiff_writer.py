@@ -1,0 +1,107 @@
+"""Write any raster as one tiled, compressed GeoTIFF: block by block, whole or not at all, the same bytes every time."""
+
+from __future__ import annotations
+
+import os
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from p2p_core.errors import OutputError
+from p2p_core.files import output_errors
+from p2p_core.geometry import Window
+from p2p_core.rasters.grid import Grid
+from p2p_core.rasters.protocol import Raster
+
+__all__ = ["write_geotiff"]
+
+BLOCK_PX = 256
+# Many blocks a write: rows of blocks keep the sources' own blocks in use, and memory stays at tens of MB.
+_BAND_HEIGHT_PX, _BAND_WIDTH_PX = 2 * BLOCK_PX, 32 * BLOCK_PX
+
+
+def write_geotiff(dest: Path, raster: Raster, *, grid: Grid | None = None) -> None:
+    """Copy `raster` to `dest`, which appears only when complete and replaces what was there.
+
+    Args:
+        grid: where the pixels lie, for a raster that does not know; its size is the raster's.
+
+    Raises:
+        OutputError: the place is read-only or full.
+        RasterError: the raster's pixels cannot be read.
+    """
+    if grid is not None and (grid.height_px, grid.width_px) != (raster.height_px, raster.width_px):
+        raise ValueError(f"{raster.name} has {raster.height_px} x {raster.width_px} px, its grid {grid}")
+    with output_errors(dest):
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        temporary = dest.with_name(f".{dest.name}.{uuid.uuid4().hex}.partial")
+        try:
+            _copy(raster, temporary, _profile(raster, grid), dest)
+            _flush_to_disk(temporary)
+            temporary.replace(dest)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _profile(raster: Raster, grid: Grid | None) -> dict[str, object]:
+    crs, transform = (raster.crs, raster.transform) if grid is None else (grid.crs, grid.transform)
+    return {
+        "driver": "GTiff",
+        "height": raster.height_px,
+        "width": raster.width_px,
+        "count": raster.bands,
+        "dtype": raster.dtype,
+        "nodata": raster.nodata,
+        "crs": None if crs is None else CRS.from_user_input(crs),
+        "transform": None if transform is None else rasterio.Affine(*transform),
+        "tiled": True,
+        "blockxsize": BLOCK_PX,
+        "blockysize": BLOCK_PX,
+        "interleave": "pixel",
+        "photometric": "RGB" if raster.bands == 3 and raster.dtype.kind == "u" else "MINISBLACK",
+        # Level 1 with the predictor is twice as fast as the default level and an eighth larger.
+        "compress": "deflate",
+        "zlevel": 1,
+        "predictor": 3 if raster.dtype.kind == "f" else 2,
+        "bigtiff": "IF_SAFER",
+    }
+
+
+def _copy(raster: Raster, temporary: Path, profile: dict[str, object], dest: Path) -> None:
+    with _write_errors(dest), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a plain image stays one
+        with rasterio.open(str(temporary), "w", **profile) as dataset:
+            for window in _bands_of_blocks(raster):
+                place = RasterioWindow(window.x_px, window.y_px, window.width_px, window.height_px)
+                dataset.write(np.moveaxis(raster.read(window), 2, 0), window=place)
+
+
+def _bands_of_blocks(raster: Raster) -> Iterator[Window]:
+    for y_px in range(0, raster.height_px, _BAND_HEIGHT_PX):
+        for x_px in range(0, raster.width_px, _BAND_WIDTH_PX):
+            yield Window(y_px, x_px, _BAND_HEIGHT_PX, _BAND_WIDTH_PX).clip(raster.height_px, raster.width_px)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _write_errors(dest: Path) -> Iterator[None]:
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise OutputError(
+            f"{dest} cannot be written: {error}",
+            remedy="Check that the disk has room and that you may write there, then run the same command again",
+        ) from error

@@ -1,0 +1,110 @@
+"""Open any raster by its path, and tell whether a source has changed.
+
+A file's format goes by its suffix, a directory's by what is in it; what the content is not, the format's reader says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import rasterio
+
+from p2p_core.errors import ConfigError, EmptySourceError, RasterError
+from p2p_core.files import sha256_file, sha256_json
+from p2p_core.rasters.geotiff import open_geotiff
+from p2p_core.rasters.images import ImageRaster
+from p2p_core.rasters.protocol import Raster
+from p2p_core.rasters.xyz import XYZRaster, zooms
+from p2p_core.rasters.zarr_array import ZarrRaster, is_zarr
+
+__all__ = ["FILE_FORMATS", "open_raster", "source_digest"]
+
+FILE_FORMATS: dict[str, Callable[[Path], Raster]] = {
+    ".png": ImageRaster,
+    ".jpg": ImageRaster,
+    ".jpeg": ImageRaster,
+    ".webp": ImageRaster,
+    ".tif": open_geotiff,
+    ".tiff": open_geotiff,
+    ".vrt": open_geotiff,
+}
+"""By suffix, in lower case."""
+
+
+def open_raster(path: Path, *, zoom: int | None = None) -> Raster:
+    """Open an image, GeoTIFF, VRT, XYZ tree, Zarr array or archive output. Use it as a context manager.
+
+    Args:
+        zoom: which zoom of an XYZ tree; needed only where it holds several.
+
+    Raises:
+        RasterError: missing, of a format nobody knows, or unreadable; each format's reader says why.
+        EmptySourceError: a directory with nothing in it.
+        ConfigError: an XYZ tree of several zooms without a choice, or a zoom for something else.
+    """
+    _require_present(path)
+    if path.is_dir():
+        if _is_xyz(path):
+            return XYZRaster(path, zoom=zoom)
+        if is_zarr(path):
+            _refuse_zoom(path, zoom)
+            return ZarrRaster(path)
+        raise _unknown(path)
+    if path.suffix.lower() not in FILE_FORMATS:
+        raise _unknown(path)
+    _refuse_zoom(path, zoom)
+    return FILE_FORMATS[path.suffix.lower()](path)
+
+
+def source_digest(path: Path) -> str:
+    """sha256 of a file's bytes; of a directory, over its files' (relative path, sha256) in order.
+
+    A VRT counts with the files it reads from: its own bytes do not change when they do.
+
+    Raises:
+        RasterError: missing or unreadable.
+        EmptySourceError: a directory with nothing in it.
+    """
+    _require_present(path)
+    try:
+        if path.is_dir():
+            files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+            return sha256_json([[name, sha256_file(file)] for name, file in files])
+        if path.suffix.lower() == ".vrt":
+            return sha256_json([[file.name, sha256_file(file)] for file in _files_of_vrt(path)])
+        return sha256_file(path)
+    except OSError as error:
+        raise RasterError(f"{path} cannot be read: {error}", remedy="Make it readable for this user") from error
+
+
+def _files_of_vrt(path: Path) -> list[Path]:
+    with open_geotiff(path), rasterio.open(str(path), driver="VRT") as dataset:
+        return [Path(file) for file in dataset.files]
+
+
+def _is_xyz(path: Path) -> bool:
+    return not is_zarr(path) and bool(zooms(path))
+
+
+def _require_present(path: Path) -> None:
+    if not path.exists():
+        raise RasterError(
+            f"{path} does not exist", remedy="Check the path; a relative one starts at the current directory", reason="missing"
+        )
+    if path.is_dir() and next(path.iterdir(), None) is None:
+        raise EmptySourceError(f"{path} is empty", remedy="Put images there, or name another directory")
+
+
+def _refuse_zoom(path: Path, zoom: int | None) -> None:
+    if zoom is not None:
+        raise ConfigError(f"{path} has no zooms to choose from", remedy="Leave the zoom out, or name an XYZ tree")
+
+
+def _unknown(path: Path) -> RasterError:
+    kind = "directory" if path.is_dir() else f"file ({path.suffix or 'no suffix'})"
+    return RasterError(
+        f"{path} is a {kind} of no known raster format",
+        remedy=f"Readable are {', '.join(FILE_FORMATS)}, XYZ trees z/x/y.png, Zarr v3 arrays and archive outputs",
+        reason="unsupported",
+    )
