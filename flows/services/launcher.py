@@ -1,0 +1,102 @@
+"""Start the training process, show its progress, and bring back its result or its error."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from flows.services.leash import start_on_leash, stop_process
+from flows.services.training_protocol import (
+    Advanced,
+    Failed,
+    Finished,
+    Message,
+    Planned,
+    TrainingOutcome,
+    TrainingRequest,
+    parse_message,
+)
+from p2p_core.errors import OutputError, P2PError
+from p2p_core.files import write_json
+from p2p_core.progress import Progress, ProgressLine
+
+__all__ = ["TrainingProcessError", "launch_training"]
+
+ProgressFor = Callable[[int], AbstractContextManager[Progress]]
+
+
+class TrainingProcessError(P2PError):
+    """The training process ended without a result: killed, out of memory, or a fault of the program."""
+
+
+def images_progress(budget_images: int) -> ProgressLine:
+    return ProgressLine("train", budget_images, "images")
+
+
+def launch_training(request: TrainingRequest, *, progress_for: ProgressFor = images_progress) -> TrainingOutcome:
+    """Train in a process of its own that never outlives this one.
+
+    Raises:
+        OutputError: `run_dir` holds a run already and `resume` is off.
+        TrainingProcessError: the process died; its checkpoints are intact.
+        P2PError: whatever the training itself refuses.
+    """
+    if not request.resume and (request.run_dir / "config.json").exists():
+        raise OutputError(
+            f"{request.run_dir} already holds a training run", remedy="Go on with it with --resume, or choose another directory"
+        )
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "request.json"
+        write_json(path, request.model_dump(mode="json"))
+        process = start_on_leash("flows.services.training_process", [str(path)], stdout=subprocess.PIPE)
+        try:
+            return _follow(process, progress_for)
+        finally:
+            stop_process(process)
+
+
+def _follow(process: subprocess.Popen[bytes], progress_for: ProgressFor) -> TrainingOutcome:
+    messages = _messages(process)
+    message = next(messages, None)
+    if isinstance(message, Planned):
+        with progress_for(message.budget.images) as progress:
+            for message in messages:
+                if isinstance(message, Advanced):
+                    progress.update(message.images_seen, message.note)
+    if isinstance(message, Finished):
+        return message.outcome
+    if isinstance(message, Failed):
+        raise _error(message)
+    raise _died(process.wait())
+
+
+def _messages(process: subprocess.Popen[bytes]) -> Iterator[Message]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.endswith(b"\n"):  # else it was cut short by the end of the process
+            yield parse_message(line)
+
+
+def _error(message: Failed) -> P2PError:
+    kinds = {kind.__name__: kind for kind in _kinds(P2PError)}
+    return kinds.get(message.error, P2PError)(message.problem, remedy=message.remedy)
+
+
+def _kinds(kind: type[P2PError]) -> Iterator[type[P2PError]]:
+    yield kind
+    for sub in kind.__subclasses__():
+        yield from _kinds(sub)
+
+
+def _died(code: int) -> TrainingProcessError:
+    if code == -signal.SIGKILL:
+        return TrainingProcessError(
+            "The training process was killed (SIGKILL); often the machine had no memory left",
+            remedy="Run it again with --resume; with less memory, add --set batch_size=1",
+        )
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code} and no result"
+    return TrainingProcessError(f"The training process {how}", remedy="Read its messages above, then run again with --resume")

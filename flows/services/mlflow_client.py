@@ -1,0 +1,80 @@
+"""How this product reaches MLflow: an explicit address, never an ambient run, quiet, and quick to give up.
+
+The address is a server (`http://...`) or a SQLite file (`sqlite:////abs/mlflow.db`); with a file, artifacts lie beside
+it in `mlartifacts/`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from p2p_core.errors import ServiceError
+
+# Read when mlflow is imported or when it calls a server. A server that is away must cost seconds, not the minutes of
+# MLflow's own seven retries.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+__all__ = ["connect", "experiment_id", "local_tracking_uri", "mlflow_errors"]
+
+_SQLITE = "sqlite:///"
+
+
+def local_tracking_uri(directory: Path) -> str:
+    """The embedded store of this directory: `mlflow.db`."""
+    return f"{_SQLITE}{directory.resolve() / 'mlflow.db'}"
+
+
+def connect(tracking_uri: str) -> MlflowClient:
+    """A client of this address. Raises `ServiceError` for an address that cannot be reached or understood."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with mlflow_errors(tracking_uri):
+        if tracking_uri.startswith(_SQLITE):
+            Path(tracking_uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        client.search_experiments(max_results=1)  # the first call is the one that connects
+        return client
+
+
+def experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
+    """The experiment of this name, made if there is none."""
+    with mlflow_errors(tracking_uri):
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            return str(client.create_experiment(name, artifact_location=_artifact_root(tracking_uri)))
+        if found.lifecycle_stage == "deleted":
+            raise ServiceError(
+                f"The MLflow experiment {name!r} at {tracking_uri} is deleted",
+                remedy=f"Restore it: MLFLOW_TRACKING_URI={tracking_uri} mlflow experiments restore -x {found.experiment_id}",
+            )
+        return str(found.experiment_id)
+
+
+def _artifact_root(tracking_uri: str) -> str | None:
+    """A server decides itself; with a file, MLflow would take the working directory of whoever comes first."""
+    if not tracking_uri.startswith(_SQLITE):
+        return None
+    database = Path(tracking_uri.removeprefix(_SQLITE)).resolve()
+    return (database.parent / "mlartifacts").as_uri()
+
+
+@contextmanager
+def mlflow_errors(tracking_uri: str) -> Iterator[None]:
+    """Turn what MLflow raises into `ServiceError` with a remedy."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        first_line = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ServiceError(
+            f"MLflow at {tracking_uri} refused or did not answer: {first_line[:300]}",
+            remedy="Start the server or correct the address (--tracking-uri or MLFLOW_TRACKING_URI)",
+        ) from error

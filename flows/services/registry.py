@@ -1,0 +1,204 @@
+"""Model bundles in the MLflow registry: registered whole, and resolved to an exact version and digest.
+
+A version holds the bundle unchanged as an artifact, and the bundle's digest as a tag, so that whoever downloads it can
+prove that it is the one that was evaluated. An alias is resolved once, at the start of a job, and never again.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.pyfunc import save_model
+from mlflow.types import Schema, TensorSpec
+
+import p2p_core.inference.bundle
+from flows.services.mlflow_client import connect, experiment_id, mlflow_errors
+from p2p_core.config import Config
+from p2p_core.encodings import encoding
+from p2p_core.errors import BundleError, UsageError
+from p2p_core.files import output_errors
+from p2p_core.inference.bundle import BundleSpec, load_bundle, verify_bundle
+
+__all__ = ["DIGEST_TAG", "ResolvedModel", "find_version", "is_registry_uri", "register_bundle", "resolve_model"]
+
+DIGEST_TAG = "p2p.bundle_digest"
+_BUNDLE = "bundle"
+_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+# What the bundle's own code needs; their exact versions go into the model's requirements.txt.
+_REQUIREMENTS = ("torch", "numpy", "safetensors", "pydantic", "pyyaml")
+
+
+class ResolvedModel(Config):
+    """A model as a job pins it.
+
+    Attributes:
+        bundle: directory of the bundle.
+        digest: sha256 that names its content.
+        name, version: the registry's; None for a bundle that was given as a directory.
+        alias: what was asked for, if it was an alias.
+    """
+
+    bundle: Path
+    digest: str
+    name: str | None = None
+    version: str | None = None
+    alias: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """The exact version, never the alias."""
+        return f"models:/{self.name}/{self.version}" if self.name else str(self.bundle)
+
+
+def is_registry_uri(model: str) -> bool:
+    return model.startswith("models:")
+
+
+def resolve_model(model: str, *, tracking_uri: str, cache: Path) -> ResolvedModel:
+    """A bundle directory, or `models:/NAME@ALIAS` or `models:/NAME/VERSION`, as a checked bundle on this machine.
+
+    A bundle from the registry is downloaded once into `cache/<digest>`.
+
+    Raises:
+        UsageError: `model` is neither.
+        BundleError: there is no such version, or the bundle is damaged.
+        ServiceError: MLflow does not answer.
+    """
+    if not is_registry_uri(model):
+        bundle = load_bundle(Path(model))
+        return ResolvedModel(bundle=bundle.path, digest=bundle.digest)
+    client = connect(tracking_uri)
+    version, alias = find_version(client, tracking_uri, model)
+    digest = version.tags.get(DIGEST_TAG)
+    if digest is None:
+        raise BundleError(
+            f"{model} holds no bundle: version {version.version} was not registered by p2p",
+            remedy="Register one with `p2p train --register NAME`",
+        )
+    bundle_dir = _fetch(version.source, digest, cache, tracking_uri)
+    return ResolvedModel(bundle=bundle_dir, digest=digest, name=version.name, version=str(version.version), alias=alias)
+
+
+def find_version(client: MlflowClient, tracking_uri: str, model: str) -> tuple[Any, str | None]:
+    """MLflow's record of the version that a `models:/` URI means, and the alias if it named one."""
+    parts = _URI.fullmatch(model)
+    if parts is None:
+        raise UsageError(f"{model!r} is no model URI", remedy="Write models:/NAME@champion or models:/NAME/3, or give a bundle")
+    name, alias = parts["name"], parts["alias"]
+    with mlflow_errors(tracking_uri):
+        try:
+            if alias is not None:
+                return client.get_model_version_by_alias(name, alias), alias
+            return client.get_model_version(name, parts["version"]), None
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            known = _known_versions(client, name)
+            raise BundleError(f"MLflow at {tracking_uri} has no {model}; {known}", remedy=_HOW_TO_GET_ONE) from error
+
+
+_HOW_TO_GET_ONE = (
+    "Register one with `p2p train --register NAME`, set champion with `p2p promote NAME VERSION`, or correct --tracking-uri"
+)
+
+
+def _known_versions(client: MlflowClient, name: str) -> str:
+    versions = sorted(int(version.version) for version in client.search_model_versions(f"name = '{name}'"))
+    return f"{name} has versions {', '.join(map(str, versions))}" if versions else f"there is no model named {name}"
+
+
+def _fetch(source: str, digest: str, cache: Path, tracking_uri: str) -> Path:
+    bundle = cache / digest
+    if bundle.exists() and not verify_bundle(bundle):
+        return bundle
+    with output_errors(cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as directory:
+            with mlflow_errors(tracking_uri):
+                uri = f"{source}/artifacts/{_BUNDLE}"
+                fetched = Path(download_artifacts(artifact_uri=uri, dst_path=directory, tracking_uri=tracking_uri))
+            found = load_bundle(fetched).digest
+            if found != digest:
+                raise BundleError(
+                    f"The bundle at {source} is not the one that was registered: its digest is {found[:16]}, not {digest[:16]}",
+                    remedy="Register the bundle again; somebody has changed the artifact store",
+                )
+            shutil.rmtree(bundle, ignore_errors=True)
+            fetched.rename(bundle)
+    return bundle
+
+
+def register_bundle(
+    bundle_dir: Path, name: str, *, tracking_uri: str, run_id: str | None = None, tags: Mapping[str, str] | None = None
+) -> str:
+    """A new version of the registered model `name`; the same bundle registered again gives the version it already has.
+
+    Args:
+        run_id: the training's run, whose artifacts the model joins; without one a run is made for it.
+
+    Raises:
+        BundleError: the bundle is incomplete or damaged.
+        ServiceError: MLflow does not answer.
+    """
+    bundle = load_bundle(bundle_dir)
+    client = connect(tracking_uri)
+    with mlflow_errors(tracking_uri):
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name, description="A pix2pix bundle; see its card.md. Made by p2p.")
+        for version in client.search_model_versions(f"name = '{name}'"):
+            if version.tags.get(DIGEST_TAG) == bundle.digest:
+                return str(version.version)
+        source, run_id = _store(client, bundle_dir, bundle.spec, bundle.digest, name, tracking_uri, run_id)
+        all_tags = {DIGEST_TAG: bundle.digest, "p2p.dataset_digest": bundle.spec.dataset_digest, **(tags or {})}
+        return str(client.create_model_version(name, source, run_id=run_id, tags=all_tags).version)
+
+
+def _store(
+    client: MlflowClient, bundle_dir: Path, spec: BundleSpec, digest: str, name: str, tracking_uri: str, run_id: str | None
+) -> tuple[str, str]:
+    """Put the bundle, wrapped as a pyfunc model, among a run's artifacts; returns where, and the run."""
+    if run_id is None:
+        run = client.create_run(experiment_id(client, tracking_uri, name), run_name=f"register {bundle_dir.name}")
+        client.set_terminated(run.info.run_id)
+    else:
+        run = client.get_run(run_id)
+    folder = f"model-{digest[:12]}"
+    with tempfile.TemporaryDirectory() as directory:
+        _save_pyfunc(Path(directory) / folder, bundle_dir, spec)
+        client.log_artifacts(run.info.run_id, directory)
+    return f"{run.info.artifact_uri}/{folder}", str(run.info.run_id)
+
+
+def _save_pyfunc(path: Path, bundle_dir: Path, spec: BundleSpec) -> None:
+    def pixels(encoding_name: str) -> Schema:
+        return Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, encoding(encoding_name).bands))])
+
+    with tempfile.TemporaryDirectory() as directory:
+        # MLflow keeps the name of the directory it is given.
+        bundle = Path(directory) / _BUNDLE
+        shutil.copytree(bundle_dir, bundle)
+        save_model(
+            path=str(path),
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={_BUNDLE: str(bundle)},
+            signature=ModelSignature(inputs=pixels(spec.input_encoding), outputs=pixels(spec.target_encoding)),
+            input_example=np.zeros((1, spec.lattice_px, spec.lattice_px, encoding(spec.input_encoding).bands), np.uint8),
+            pip_requirements=[_pinned(package) for package in _REQUIREMENTS],
+            code_paths=[str(Path(p2p_core.inference.bundle.__file__).parents[1])],
+        )
+
+
+def _pinned(package: str) -> str:
+    # A local version such as 2.13.0+cpu names a build that no index offers.
+    return f"{package}=={importlib.metadata.version(package).partition('+')[0]}"

@@ -1,0 +1,150 @@
+"""The training process: `python -m flows.services.training_process REQUEST.json`. Started by `flows.services.launcher`.
+
+A process of its own, so that its memory is freed when it ends and its crash is only a failed task. Messages go to what
+was standard output; whatever a library prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, BinaryIO
+
+from flows.services.leash import wear_leash
+from flows.services.training_protocol import (
+    Advanced,
+    Budget,
+    Failed,
+    Finished,
+    Message,
+    Planned,
+    TrainingOutcome,
+    TrainingRequest,
+)
+from p2p_core.config import replace, with_settings
+from p2p_core.errors import P2PError
+from p2p_core.files import write_json
+
+if TYPE_CHECKING:  # mlflow and torch take seconds to import; a request that is wrong is refused before
+    from flows.services.mlflow_tracking import MlflowTracker, RunStatus
+    from p2p_core.training.config import RunConfig
+
+_BUDGET = "budget.json"
+
+
+class _Messages:
+    """Also the run's `Progress`."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def send(self, message: Message) -> None:
+        self._stream.write(message.model_dump_json().encode() + b"\n")
+        self._stream.flush()
+
+    def update(self, done: int, note: str = "") -> None:
+        self.send(Advanced(images_seen=done, note=note))
+
+
+def _main() -> int:
+    wear_leash()
+    signal.signal(signal.SIGTERM, _end)
+    messages = _Messages(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+    path = Path(sys.argv[1])
+    try:
+        request = TrainingRequest.parse(json.loads(path.read_bytes()), where=str(path))
+        messages.send(Finished(outcome=_train(request, messages)))
+    except P2PError as error:
+        messages.send(Failed(error=type(error).__name__, problem=error.problem, remedy=error.remedy))
+        return error.exit_code
+    return 0
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise SystemExit(128 + number)
+
+
+def _train(request: TrainingRequest, messages: _Messages) -> TrainingOutcome:
+    from p2p_core.recipes import recipe
+    from p2p_core.training.checkpoint import latest_checkpoint
+    from p2p_core.training.loop import train
+    from p2p_core.training.tracker import JsonLinesTracker, Tracker, Trackers
+
+    config = with_settings(recipe(request.recipe), request.settings)
+    budget = _budget(request, config)
+    messages.send(Planned(budget=budget))
+    config = _within(config, budget)
+    checkpoint = latest_checkpoint(request.run_dir / "checkpoints") if request.resume else None
+    trackers: list[Tracker] = [JsonLinesTracker(request.run_dir, int(checkpoint.name) if checkpoint else 0)]
+    mlflow = _mlflow(request)
+    trackers += [mlflow] if mlflow else []
+    status: RunStatus = "KILLED"
+    try:
+        result = train(
+            config,
+            request.data,
+            request.run_dir,
+            tracker=Trackers(trackers),
+            progress=messages,
+            resume=request.resume,
+            device=request.device,
+        )
+        status = "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        if mlflow:
+            mlflow.finish(status)
+        trackers[0].close()
+    return TrainingOutcome(**dict(result), budget=budget, run_id=mlflow.run_id if mlflow else None)
+
+
+def _mlflow(request: TrainingRequest) -> MlflowTracker | None:
+    if request.tracking_uri is None:
+        return None
+    from flows.services.mlflow_tracking import start_tracker
+
+    tags = {"p2p.recipe": request.recipe, "p2p.data": str(request.data)}
+    return start_tracker(request.tracking_uri, request.experiment, request.run_dir, tags=tags)
+
+
+def _budget(request: TrainingRequest, config: RunConfig) -> Budget:
+    """A budget is a number of images. Minutes choose it once; a resumed run keeps what was chosen then."""
+    path = request.run_dir / _BUDGET
+    if request.images is not None:
+        budget = Budget(images=request.images, chosen_by="images")
+    elif request.minutes is None:
+        budget = Budget(images=config.budget_images, chosen_by="recipe")
+    else:
+        if request.resume and path.exists():
+            known = Budget.parse(json.loads(path.read_bytes()), where=str(path))
+            if known.minutes == request.minutes:
+                return known
+        from p2p_core.training.budget import images_for_minutes
+
+        timed = images_for_minutes(config, request.minutes)
+        budget = Budget(
+            images=timed.budget_images,
+            chosen_by="minutes",
+            minutes=request.minutes,
+            every_images=timed.validate_every_images,
+        )
+    write_json(path, budget.model_dump())
+    return budget
+
+
+def _within(config: RunConfig, budget: Budget) -> RunConfig:
+    if budget.every_images is None:
+        return replace(config, budget_images=budget.images)
+    every = budget.every_images
+    return replace(config, budget_images=budget.images, validate_every_images=every, checkpoint_every_images=every)
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
