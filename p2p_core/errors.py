@@ -18,6 +18,7 @@ __all__ = [
     "MissingDependencyError",
     "OutputError",
     "P2PError",
+    "PairingError",
     "PlanError",
     "RasterError",
     "ServiceError",
@@ -80,6 +81,10 @@ class RasterError(P2PError):
 
 class SizeMismatchError(P2PError):
     """Two things that must cover the same pixels do not."""
+
+
+class PairingError(P2PError):
+    """Inputs and targets cannot be told which belongs to which: a name has no counterpart, or two."""
 
 
 class EmptySourceError(P2PError):

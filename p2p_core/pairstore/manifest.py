@@ -1,0 +1,184 @@
+"""`manifest.json`: what a version of a dataset is, complete and self-describing. Written last, so its presence means whole.
+
+It holds no time, machine or directory: the same sources and parameters give the same bytes anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2p_core.config import Config
+from p2p_core.errors import ConfigError, StoreError
+from p2p_core.files import sha256_bytes, sha256_json
+from p2p_core.pairstore.layout import StoreLayout
+from p2p_core.pairstore.schema import SCHEMA_VERSION
+
+__all__ = [
+    "MANIFEST",
+    "BandStatistics",
+    "BandSums",
+    "DatasetSpec",
+    "FileEntry",
+    "Manifest",
+    "build_key",
+    "read_manifest",
+    "version_name",
+]
+
+MANIFEST = "manifest.json"
+
+
+class FileEntry(Config):
+    sha256: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, data: bytes) -> FileEntry:
+        return cls(sha256=sha256_bytes(data), size_bytes=len(data))
+
+
+class BandSums(Config):
+    """Exact sums over pixels, so that adding them up in any order gives the same statistics."""
+
+    num_pixels: int = 0
+    total: tuple[int, ...] = ()
+    total_of_squares: tuple[int, ...] = ()
+
+    def add(self, pixels: NDArray[np.uint8]) -> BandSums:
+        """With the pixels of an (..., C) array."""
+        flat = pixels.reshape(-1, pixels.shape[-1]).astype(np.uint64)
+        squares = (flat * flat).sum(axis=0)
+        return self.merge(
+            BandSums(
+                num_pixels=len(flat),
+                total=tuple(int(s) for s in flat.sum(axis=0)),
+                total_of_squares=tuple(int(s) for s in squares),
+            )
+        )
+
+    def merge(self, other: BandSums) -> BandSums:
+        if not self.num_pixels or not other.num_pixels:
+            return other if not self.num_pixels else self
+        return BandSums(
+            num_pixels=self.num_pixels + other.num_pixels,
+            total=tuple(a + b for a, b in zip(self.total, other.total, strict=True)),
+            total_of_squares=tuple(a + b for a, b in zip(self.total_of_squares, other.total_of_squares, strict=True)),
+        )
+
+
+class BandStatistics(Config):
+    """Per band, in grey levels of 0..255."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def from_sums(cls, sums: BandSums) -> BandStatistics | None:
+        """None for no pixels. The variance is n*sum(x^2) - sum(x)^2 over n^2: integers until the last division."""
+        if not sums.num_pixels:
+            return None
+        n = sums.num_pixels
+        pairs = list(zip(sums.total, sums.total_of_squares, strict=True))
+        return cls(mean=tuple(t / n for t, _ in pairs), std=tuple(((n * s - t * t) / n**2) ** 0.5 for t, s in pairs))
+
+
+class DatasetSpec(Config):
+    """What is known of a dataset before anything is decoded; with the sources' digests it determines every byte.
+
+    `builder_version` and `schema_version` change when code changes what comes out.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    builder: str
+    builder_version: int
+    parameters: dict[str, Any]
+    split_rule: dict[str, Any]
+    input_encoding: str
+    target_encoding: str
+    height_px: int
+    width_px: int
+    dtype: Literal["uint8"] = "uint8"
+    layout: StoreLayout
+    detector_weights_sha256: str | None = None
+
+    @property
+    def tile_px(self) -> int:
+        """The side of the largest square that fits every pair: the tile's side where tiles are square."""
+        return min(self.height_px, self.width_px)
+
+    def bucket_key(self, source_digests: Mapping[str, str]) -> str:
+        """The identity of a bucket's content: of its sources and of everything that is done to them."""
+        return sha256_json({"spec": self.model_dump(mode="json"), "sources": dict(source_digests)})
+
+
+class Manifest(DatasetSpec):
+    """A complete version. `counts` are pairs by split, `rejected` items by reason, `statistics` of the training split.
+
+    `digest` covers everything else here, and through `files` the content of every file.
+    """
+
+    digest: str
+    build_key: str
+    num_slots: int
+    num_sources: int
+    counts: dict[str, int]
+    rejected: dict[str, int]
+    input_statistics: BandStatistics | None
+    target_statistics: BandStatistics | None
+    files: dict[str, FileEntry]
+
+    @classmethod
+    def complete(cls, spec: DatasetSpec, **results: Any) -> Manifest:
+        """A manifest with its digest worked out."""
+        unsigned = cls(**dict(spec), digest="", **results)
+        return unsigned.model_copy(update={"digest": _content_digest(unsigned.model_dump(mode="json"))})
+
+
+def _content_digest(values: Mapping[str, Any]) -> str:
+    """Over the JSON as it stands in the file, so that a field added later leaves older manifests valid."""
+    return sha256_json({name: value for name, value in values.items() if name != "digest"})
+
+
+def version_name(digest: str) -> str:
+    """The name of a version's directory."""
+    return digest[:16]
+
+
+def build_key(bucket_keys: Iterable[str], num_slots: int) -> str:
+    """The identity of a whole build: two builds with the same key give the same bytes."""
+    return sha256_json({"buckets": sorted(bucket_keys), "num_slots": num_slots})
+
+
+def read_manifest(version_path: Path) -> Manifest:
+    """The manifest of a version, checked against its own digest.
+
+    Raises:
+        StoreError: absent (the version is incomplete), damaged, or of a schema this program does not know.
+    """
+    path = version_path / MANIFEST
+    again = "Build the dataset again; what is intact is reused"
+    try:
+        values = json.loads(path.read_bytes())
+        known = values["schema_version"]
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(f"{version_path} is not a complete pair store: it has no {MANIFEST}", remedy=again) from None
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(f"{path} is damaged: it is not a manifest", remedy=again) from None
+    if known != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {known}, this program reads version {SCHEMA_VERSION}",
+            remedy="Use the version of this program that wrote it, or build the dataset again",
+        )
+    try:
+        manifest = Manifest.parse(values, where=str(path))
+    except ConfigError as error:
+        raise StoreError(error.problem, remedy=again) from None
+    if _content_digest(values) != manifest.digest:
+        raise StoreError(f"{path} was changed: its digest does not fit its content", remedy=again)
+    return manifest

@@ -1,0 +1,135 @@
+"""Read a complete pair store. Legend: N pairs, H W pixels, C bands; pixels are uint8."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.storage import LocalStore
+
+from p2p_core.errors import StoreError
+from p2p_core.pairstore.layout import ROLES, array_path
+from p2p_core.pairstore.manifest import Manifest, read_manifest
+from p2p_core.pairstore.schema import (
+    PAIRS_TABLE,
+    REJECTED_TABLE,
+    SOURCES_TABLE,
+    PairRecord,
+    RejectedRecord,
+    SourceRecord,
+    pairs_from_parquet,
+    rejected_from_parquet,
+    sources_from_parquet,
+)
+from p2p_core.pairstore.versions import current_version, is_version
+
+__all__ = ["PairSplit", "PairStore"]
+
+
+class PairStore:
+    """One complete version of a dataset: `PairStore.open(path)`."""
+
+    def __init__(self, version_path: Path, manifest: Manifest) -> None:
+        self.version_path, self.manifest = version_path, manifest
+
+    @classmethod
+    def open(cls, path: Path) -> PairStore:
+        """Open a store's current version, or a version's directory. Looks that every file is there, in its full size.
+
+        Raises:
+            StoreError: not a store, incomplete, or a file is missing or cut short.
+        """
+        version_path = path if is_version(path) else current_version(path)
+        manifest = read_manifest(version_path)
+        for name, entry in manifest.files.items():
+            file = version_path / name
+            # A missing shard would read as black pictures: Zarr takes absence for zeros.
+            if not file.is_file() or file.stat().st_size != entry.size_bytes:
+                raise StoreError(f"{file} is missing or cut short", remedy=_REBUILD)
+        return cls(version_path, manifest)
+
+    @cached_property
+    def pairs(self) -> tuple[PairRecord, ...]:
+        """Every pair's record, by split and slot."""
+        return tuple(pairs_from_parquet((self.version_path / PAIRS_TABLE).read_bytes()))
+
+    @cached_property
+    def rejected(self) -> tuple[RejectedRecord, ...]:
+        return tuple(rejected_from_parquet((self.version_path / REJECTED_TABLE).read_bytes()))
+
+    @cached_property
+    def sources(self) -> tuple[SourceRecord, ...]:
+        return tuple(sources_from_parquet((self.version_path / SOURCES_TABLE).read_bytes()))
+
+    def split(self, name: str) -> PairSplit:
+        """The pairs of a split, in order of their slots.
+
+        Raises:
+            StoreError: the store has no pair in it, or no split has this name.
+        """
+        if not self.manifest.counts.get(name):
+            filled = {split: count for split, count in self.manifest.counts.items() if count}
+            raise StoreError(
+                f"{self.version_path} has no pairs in split {name!r}",
+                remedy=f"Use one of: {', '.join(f'{split} ({count} pairs)' for split, count in filled.items())}",
+            )
+        records = tuple(record for record in self.pairs if record.split == name)
+        return PairSplit(self.version_path, name, records, self.manifest.layout.pairs_per_shard)
+
+
+_REBUILD = "Run `p2p verify` on the store to see every bad file, then the same build again: it makes them anew"
+
+
+class PairSplit:
+    """The pairs of one split. Safe to use from several threads and, reopened on demand, from worker processes."""
+
+    def __init__(self, version_path: Path, name: str, records: tuple[PairRecord, ...], pairs_per_shard: int) -> None:
+        self.name, self.records = name, records
+        self._version_path, self._pairs_per_shard = version_path, pairs_per_shard
+        self._arrays = {role: _open_array(version_path / array_path(name, role)) for role in ROLES}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PairSplit, (self._version_path, self.name, self.records, self._pairs_per_shard)
+
+    def read(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Pair `i` in 0..len-1 as (input_HWC, target_HWC).
+
+        Raises:
+            StoreError: the bytes on disk cannot be decoded.
+        """
+        slot = self.records[i].slot
+        input_HWC, target_HWC = (self._decode(role, slot) for role in ROLES)
+        return input_HWC, target_HWC
+
+    def read_all(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Every pair as (input_NHWC, target_NHWC) in the order of `records`, reading each shard once."""
+        input_NHWC, target_NHWC = (self._read_whole(role) for role in ROLES)
+        return input_NHWC, target_NHWC
+
+    def _read_whole(self, role: str) -> NDArray[np.uint8]:
+        slots = np.array([record.slot for record in self.records])
+        shards = slots // self._pairs_per_shard
+        whole_NHWC = np.empty((len(slots), *self._arrays[role].shape[1:]), dtype=np.uint8)
+        for shard in np.unique(shards):
+            chosen = shards == shard
+            start = int(shard) * self._pairs_per_shard
+            whole_NHWC[chosen] = self._decode(role, slice(start, start + self._pairs_per_shard))[slots[chosen] - start]
+        return whole_NHWC
+
+    def _decode(self, role: str, slots: int | slice) -> NDArray[np.uint8]:
+        try:
+            return np.asarray(self._arrays[role][slots], dtype=np.uint8)
+        except (ValueError, RuntimeError, OSError) as error:  # checksums of Zarr and zstd, and the disk's own
+            place = self._version_path / array_path(self.name, role)
+            raise StoreError(f"{place} cannot be decoded at slot {slots}: {error}", remedy=_REBUILD) from error
+
+
+def _open_array(path: Path) -> zarr.Array[Any]:
+    return zarr.open_array(LocalStore(path, read_only=True), mode="r")

@@ -1,0 +1,146 @@
+"""What is written about each pair, each rejected item and each source, and the three Parquet tables that hold it.
+
+The tables are sorted and carry no time or machine, so the same rows are the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from p2p_core.geometry import Window
+
+__all__ = [
+    "PAIRS_TABLE",
+    "REJECTED_TABLE",
+    "SCHEMA_VERSION",
+    "SOURCES_TABLE",
+    "PairRecord",
+    "RejectedRecord",
+    "SourceRecord",
+    "pairs_from_parquet",
+    "pairs_to_parquet",
+    "rejected_from_parquet",
+    "rejected_to_parquet",
+    "sources_from_parquet",
+    "sources_to_parquet",
+]
+
+SCHEMA_VERSION = 1
+PAIRS_TABLE, REJECTED_TABLE, SOURCES_TABLE = "pairs.parquet", "rejected.parquet", "sources.parquet"
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    """One pair: where it lies in the arrays (`split`, `slot`), where it came from, and the sha256 of its pixels.
+
+    `window` is its place in the target raster's pixel grid; None for whole pictures.
+    """
+
+    pair_id: str
+    source_id: str
+    split: str
+    slot: int
+    input_sha256: str
+    target_sha256: str
+    window: Window | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RejectedRecord:
+    """An item that is not in the dataset. `reason` is a short word to count by, `detail` is for people."""
+
+    source_id: str
+    item: str
+    reason: str
+    detail: str
+    window: Window | None = None
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """A source the dataset was built from. `files` maps each file's name (not its place) to the sha256 of its bytes."""
+
+    source_id: str
+    digest: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+_WINDOW = ("y_px", "x_px", "height_px", "width_px")
+_WINDOW_FIELDS = [(name, pa.int64()) for name in _WINDOW]
+_TEXT = pa.string()
+PAIRS_SCHEMA = pa.schema(
+    [
+        *[(name, _TEXT) for name in ("pair_id", "source_id", "split")],
+        ("slot", pa.int64()),
+        *[(name, _TEXT) for name in ("input_sha256", "target_sha256")],
+        *_WINDOW_FIELDS,
+        ("attributes_json", _TEXT),
+    ]
+)
+REJECTED_SCHEMA = pa.schema([*[(name, _TEXT) for name in ("source_id", "item", "reason", "detail")], *_WINDOW_FIELDS])
+SOURCES_SCHEMA = pa.schema([("source_id", _TEXT), ("digest", _TEXT), ("files_json", _TEXT)])
+
+
+def pairs_to_parquet(records: Iterable[PairRecord]) -> bytes:
+    rows = sorted(records, key=lambda record: (record.split, record.slot))
+    return _to_bytes([_row(record, attributes_json=_json(record.attributes)) for record in rows], PAIRS_SCHEMA)
+
+
+def rejected_to_parquet(records: Iterable[RejectedRecord]) -> bytes:
+    rows = sorted(records, key=lambda record: (record.source_id, record.item, record.reason, record.detail))
+    return _to_bytes([_row(record) for record in rows], REJECTED_SCHEMA)
+
+
+def sources_to_parquet(records: Iterable[SourceRecord]) -> bytes:
+    rows = sorted(records, key=lambda record: record.source_id)
+    return _to_bytes([_row(record, files_json=_json(record.files)) for record in rows], SOURCES_SCHEMA)
+
+
+def pairs_from_parquet(data: bytes) -> list[PairRecord]:
+    return [PairRecord(**_fields(row, attributes="attributes_json")) for row in _rows(data, PAIRS_SCHEMA)]
+
+
+def rejected_from_parquet(data: bytes) -> list[RejectedRecord]:
+    return [RejectedRecord(**_fields(row)) for row in _rows(data, REJECTED_SCHEMA)]
+
+
+def sources_from_parquet(data: bytes) -> list[SourceRecord]:
+    return [SourceRecord(**_fields(row, files="files_json")) for row in _rows(data, SOURCES_SCHEMA)]
+
+
+def _json(mapping: Mapping[str, str]) -> str:
+    return json.dumps(dict(mapping), sort_keys=True, ensure_ascii=False)
+
+
+def _row(record: PairRecord | RejectedRecord | SourceRecord, **extra: Any) -> dict[str, Any]:
+    window = getattr(record, "window", None)
+    return {**vars(record), **{name: getattr(window, name, None) for name in _WINDOW}, **extra}
+
+
+def _fields(row: dict[str, Any], **json_columns: str) -> dict[str, Any]:
+    place = {name: row.pop(name) for name in _WINDOW if name in row}
+    if place:
+        row["window"] = None if place["y_px"] is None else Window(**place)
+    for name, column in json_columns.items():
+        row[name] = json.loads(row.pop(column))
+    return row
+
+
+def _to_bytes(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
+    columns = [pa.array([row[name] for row in rows], type=schema.field(name).type) for name in schema.names]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(columns, schema=schema), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _rows(data: bytes, schema: pa.Schema) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data), schema=schema).to_pylist()
+    return rows

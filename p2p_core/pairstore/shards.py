@@ -1,0 +1,62 @@
+"""Zarr v3 as this store uses it: shards encoded in memory to bytes, and the metadata documents that describe them.
+
+A shard's bytes depend on its pixels alone, not on its index, so they can be hashed before they touch the disk and
+linked from one version to the next. Legend: N slots, H W pixels, C bands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from p2p_core.pairstore.layout import ROLES, SPLITS, array_path
+
+__all__ = ["encode_shard", "metadata_documents"]
+
+# The checksum costs nothing measurable and turns a flipped byte into an error instead of a picture with noise in it.
+_COMPRESSOR = ZstdCodec(level=1, checksum=True)
+_FORMAT = "zarr.json"
+
+
+def encode_shard(pixels_NHWC: NDArray[np.uint8], pairs_per_shard: int) -> bytes | None:
+    """1..pairs_per_shard pairs -> the bytes of a shard file; None where every pixel is 0, which Zarr stores as absence."""
+    num_pairs, *pair_shape = pixels_NHWC.shape
+    whole_NHWC = np.zeros((pairs_per_shard, *pair_shape), dtype=np.uint8)
+    whole_NHWC[:num_pairs] = pixels_NHWC
+    files: dict[str, Buffer] = {}
+    _create_array(files, None, whole_NHWC.shape, pairs_per_shard)[...] = whole_NHWC
+    shards = [buffer.to_bytes() for name, buffer in files.items() if name != _FORMAT]
+    return shards[0] if shards else None
+
+
+def metadata_documents(
+    num_slots: int, height_px: int, width_px: int, bands: dict[str, int], pairs_per_shard: int
+) -> dict[str, bytes]:
+    """Every `zarr.json` of a version by its path: the root group, a group a split and two arrays in each."""
+    files: dict[str, Buffer] = {}
+    zarr.create_group(MemoryStore(store_dict=files))
+    for split in SPLITS:
+        for role in ROLES:
+            shape = (num_slots, height_px, width_px, bands[role])
+            _create_array(files, array_path(split, role), shape, pairs_per_shard)
+    return {name: buffer.to_bytes() for name, buffer in sorted(files.items())}
+
+
+def _create_array(files: dict[str, Buffer], name: str | None, shape: tuple[int, ...], pairs_per_shard: int) -> zarr.Array[Any]:
+    return zarr.create_array(
+        MemoryStore(store_dict=files),
+        name=name,
+        shape=shape,
+        chunks=(1, *shape[1:]),
+        shards=(pairs_per_shard, *shape[1:]),
+        dtype="uint8",
+        compressors=_COMPRESSOR,
+        fill_value=0,
+        dimension_names=("pair", "y", "x", "band"),
+    )

@@ -1,0 +1,76 @@
+"""Does every file hold the bytes it was written with? Used by `p2p verify`, and before files of a version are reused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2p_core.errors import StoreError
+from p2p_core.files import sha256_file
+from p2p_core.pairstore.manifest import MANIFEST, FileEntry, read_manifest, version_name
+from p2p_core.pairstore.versions import VERSIONS, current_version, is_version
+
+__all__ = ["Problem", "file_problems", "verify_store", "version_problems"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A bad file. `path` is relative to the directory that was verified; `what` says what is wrong with it."""
+
+    path: str
+    what: str
+
+
+def verify_store(path: Path) -> list[Problem]:
+    """Re-hash every file of a version, or of all versions of a store, against their manifests. Empty: all is well.
+
+    Raises:
+        StoreError: `path` is neither a store nor a version of one.
+    """
+    if is_version(path):
+        return list(version_problems(path))
+    problems = []
+    try:
+        current_version(path)
+    except StoreError as error:
+        if not (path / VERSIONS).is_dir():
+            raise
+        problems.append(Problem("current", error.problem))
+    for version in sorted((path / VERSIONS).iterdir()):
+        place = version.relative_to(path).as_posix()
+        problems += [Problem(f"{place}/{problem.path}", problem.what) for problem in version_problems(version)]
+    return problems
+
+
+def version_problems(version_path: Path) -> Iterator[Problem]:
+    """What is wrong with one version: its manifest, then file by file in order of their names."""
+    try:
+        manifest = read_manifest(version_path)
+    except StoreError as error:
+        yield Problem(MANIFEST, error.problem)
+        return
+    if version_path.parent.name == VERSIONS and version_path.name != version_name(manifest.digest):
+        yield Problem(MANIFEST, f"is of version {version_name(manifest.digest)}, not of the directory it lies in")
+    yield from file_problems(version_path, manifest.files)
+    known = {*manifest.files, MANIFEST}
+    for file in sorted(version_path.rglob("*")):
+        name = file.relative_to(version_path).as_posix()
+        if not file.is_dir() and name not in known:
+            yield Problem(name, "is not in the manifest")
+
+
+def file_problems(root: Path, files: Mapping[str, FileEntry]) -> Iterator[Problem]:
+    """The files under `root` that are absent or do not hold the bytes they should."""
+    for name, entry in sorted(files.items()):
+        path = root / name
+        try:
+            size_bytes = path.stat().st_size
+            if size_bytes != entry.size_bytes:
+                yield Problem(name, f"has {size_bytes} bytes instead of {entry.size_bytes}")
+            elif sha256_file(path) != entry.sha256:
+                yield Problem(name, "holds other bytes than were written: its sha256 does not fit")
+        except FileNotFoundError:
+            yield Problem(name, "is missing")
+        except OSError as error:
+            yield Problem(name, f"cannot be read: {error.strerror}")

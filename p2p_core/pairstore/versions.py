@@ -1,0 +1,126 @@
+"""A store's directory: which version is current, which build is under way, and who may write.
+
+STORE/current                 names the current version; replaced atomically, last
+STORE/versions/<digest>/      complete and immutable
+STORE/building/<build key>/   a build under way or killed; the same build resumes in it
+STORE/.lock                   held by the one process that builds
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from p2p_core.errors import OutputError, StoreError
+from p2p_core.files import output_errors, write_atomic
+from p2p_core.pairstore.manifest import MANIFEST, Manifest, read_manifest, version_name
+
+__all__ = [
+    "BUILDING",
+    "CURRENT",
+    "VERSIONS",
+    "build_lock",
+    "building_path",
+    "current_version",
+    "is_version",
+    "publish",
+    "set_current",
+]
+
+CURRENT, VERSIONS, BUILDING, LOCK = "current", "versions", "building", ".lock"
+
+
+def is_version(path: Path) -> bool:
+    """Whether `path` is a version's directory rather than a store's."""
+    return (path / MANIFEST).is_file()
+
+
+def building_path(store_path: Path, build_key: str) -> Path:
+    return store_path / BUILDING / version_name(build_key)
+
+
+def current_version(store_path: Path) -> Path:
+    """The current version's directory.
+
+    Raises:
+        StoreError: there is no store here, or none that was ever completed.
+    """
+    try:
+        name = (store_path / CURRENT).read_text().strip()
+    except (FileNotFoundError, NotADirectoryError):
+        if (store_path / BUILDING).is_dir():
+            raise StoreError(
+                f"{store_path} is incomplete: its build was interrupted",
+                remedy="Run the same build again; it resumes where it stopped",
+            ) from None
+        raise StoreError(f"{store_path} is not a pair store", remedy="Give the directory `p2p build --out` wrote") from None
+    version = store_path / VERSIONS / name
+    if not name or not is_version(version):
+        raise StoreError(
+            f"{store_path} names version {name!r} as current, which is not there", remedy="Build the dataset again"
+        )
+    return version
+
+
+@contextmanager
+def build_lock(store_path: Path) -> Iterator[None]:
+    """Hold the right to build in a store; the operating system frees it when the process ends, however it ends.
+
+    A record lock, not flock: worker processes forked by a killed build must not keep it.
+
+    Raises:
+        OutputError: another process is building there, or the place cannot be written.
+    """
+    with output_errors(store_path):
+        _claim(store_path)
+        with (store_path / LOCK).open("w") as lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputError(
+                    f"Another process is building {store_path}", remedy="Wait until it is done, or choose another output"
+                ) from None
+            yield
+
+
+def _claim(store_path: Path) -> None:
+    """Make the store's directory, or see that what is there is one."""
+    store_path.mkdir(parents=True, exist_ok=True)
+    strangers = {entry.name for entry in store_path.iterdir()} - {CURRENT, VERSIONS, BUILDING, LOCK}
+    if strangers:
+        raise OutputError(
+            f"{store_path} holds something other than a pair store: {', '.join(sorted(strangers)[:3])}",
+            remedy="Choose an empty or new directory for the store",
+        )
+
+
+def find_version(store_path: Path, build_key: str) -> Path | None:
+    """A version this very build has made before, if its manifest is intact."""
+    for path in sorted((store_path / VERSIONS).glob("*")):
+        try:
+            if read_manifest(path).build_key == build_key:
+                return path
+        except StoreError:
+            continue
+    return None
+
+
+def publish(store_path: Path, built_path: Path, manifest: Manifest) -> Path:
+    """Turn a finished building directory into the current version and remove what builds left behind."""
+    version = store_path / VERSIONS / version_name(manifest.digest)
+    with output_errors(version):
+        version.parent.mkdir(exist_ok=True)
+        if version.exists():
+            # The same content, damaged: an intact one would have been found before anything was built.
+            version.rename(built_path.with_name(f"damaged-{version.name}"))
+        built_path.rename(version)
+        set_current(store_path, version)
+        shutil.rmtree(store_path / BUILDING)
+    return version
+
+
+def set_current(store_path: Path, version: Path) -> None:
+    write_atomic(store_path / CURRENT, f"{version.name}\n".encode())

@@ -1,0 +1,158 @@
+"""Write one bucket: pairs stream in, whole shards go out, a commit record last.
+
+A bucket is written by one task. Its record is the proof that its files are complete: a killed build resumes from the
+records it finds, a later build links the buckets whose key it knows. Legend: N slots, H W pixels, C bands.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2p_core.config import Config
+from p2p_core.files import canonical_json, output_errors, sha256_bytes, write_atomic
+from p2p_core.geometry import Window
+from p2p_core.pairstore.layout import ROLES, SPLITS, StoreLayout, bucket_path, shard_path
+from p2p_core.pairstore.manifest import BandSums, FileEntry
+from p2p_core.pairstore.schema import PairRecord, RejectedRecord
+from p2p_core.pairstore.shards import encode_shard
+from p2p_core.pairstore.verify import file_problems
+
+__all__ = ["BucketCommit", "BucketWriter", "commit_bytes", "link_bucket", "read_bucket", "read_commit"]
+
+
+class BucketCommit(Config):
+    """What a finished bucket holds. `key` identifies what it was made from (`DatasetSpec.bucket_key`)."""
+
+    bucket: int
+    key: str
+    files: dict[str, FileEntry]
+    pairs: tuple[PairRecord, ...]
+    rejected: tuple[RejectedRecord, ...]
+    input_sums: BandSums
+    target_sums: BandSums
+
+
+class BucketWriter:
+    """Writes the pairs of one bucket under `root`, holding at most one shard of each split in memory.
+
+    Pairs come in ascending order of (source_id, pair_id): the order is part of the bytes.
+    """
+
+    def __init__(self, root: Path, layout: StoreLayout, bucket: int, key: str) -> None:
+        self.root, self.layout, self.bucket, self.key = root, layout, bucket, key
+        self._waiting: dict[str, list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = {split: [] for split in SPLITS}
+        self._num_written = dict.fromkeys(SPLITS, 0)
+        self._files: dict[str, FileEntry] = {}
+        self._pairs: list[PairRecord] = []
+        self._rejected: list[RejectedRecord] = []
+        self._sums = dict.fromkeys(ROLES, BandSums())
+
+    def add(
+        self,
+        split: str,
+        source_id: str,
+        pair_id: str,
+        input_HWC: NDArray[np.uint8],
+        target_HWC: NDArray[np.uint8],
+        *,
+        window: Window | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
+        if self._pairs and (source_id, pair_id) <= (self._pairs[-1].source_id, self._pairs[-1].pair_id):
+            raise ValueError(f"Pair {pair_id!r} of source {source_id!r} comes after {self._pairs[-1].pair_id!r}")
+        self._pairs.append(
+            PairRecord(
+                pair_id=pair_id,
+                source_id=source_id,
+                split=split,
+                slot=self.layout.slot(self.bucket, self._num_written[split] + len(self._waiting[split])),
+                input_sha256=_pixels_sha256(input_HWC),
+                target_sha256=_pixels_sha256(target_HWC),
+                window=window,
+                attributes=dict(attributes or {}),
+            )
+        )
+        if split == "train":
+            self._sums = {
+                role: self._sums[role].add(pixels) for role, pixels in zip(ROLES, (input_HWC, target_HWC), strict=True)
+            }
+        self._waiting[split].append((input_HWC, target_HWC))
+        if len(self._waiting[split]) == self.layout.pairs_per_shard:
+            self._flush(split)
+
+    def reject(self, record: RejectedRecord) -> None:
+        self._rejected.append(record)
+
+    def commit(self) -> BucketCommit:
+        """Write what is left, then the record."""
+        for split in SPLITS:
+            self._flush(split)
+        commit = BucketCommit(
+            bucket=self.bucket,
+            key=self.key,
+            files=self._files,
+            pairs=tuple(self._pairs),
+            rejected=tuple(self._rejected),
+            input_sums=self._sums["input"],
+            target_sums=self._sums["target"],
+        )
+        write_atomic(self.root / bucket_path(self.bucket), commit_bytes(commit))
+        return commit
+
+    def _flush(self, split: str) -> None:
+        waiting, self._waiting[split] = self._waiting[split], []
+        if not waiting:
+            return
+        shard = self.layout.shard(self.bucket, self._num_written[split] // self.layout.pairs_per_shard)
+        for role, images in zip(ROLES, zip(*waiting, strict=True), strict=True):
+            data = encode_shard(np.stack(images), self.layout.pairs_per_shard)
+            if data is not None:
+                name = shard_path(split, role, shard)
+                write_atomic(self.root / name, data)
+                self._files[name] = FileEntry.of(data)
+        self._num_written[split] += len(waiting)
+
+
+def commit_bytes(commit: BucketCommit) -> bytes:
+    return canonical_json(commit.model_dump(mode="json"))
+
+
+def read_commit(root: Path, bucket: int, key: str) -> BucketCommit | None:
+    """The bucket's record under `root`, if it was finished and was made from what `key` says."""
+    try:
+        commit = BucketCommit.model_validate_json((root / bucket_path(bucket)).read_bytes())
+    except (OSError, ValueError):  # absent or damaged: either way the bucket has to be made again
+        return None
+    return commit if commit.bucket == bucket and commit.key == key else None
+
+
+def read_bucket(root: Path, bucket: int, key: str) -> BucketCommit | None:
+    """As `read_commit`, and the bucket's files are hashed and found undamaged."""
+    commit = read_commit(root, bucket, key)
+    return commit if commit and not any(file_problems(root, commit.files)) else None
+
+
+def link_bucket(version_path: Path, root: Path, commit: BucketCommit) -> None:
+    """Take a bucket over from another version: its files are linked, or copied where links do not work."""
+    for name in (*sorted(commit.files), bucket_path(commit.bucket)):
+        _link_or_copy(version_path / name, root / name)
+
+
+def _link_or_copy(source: Path, destination: Path) -> None:
+    with output_errors(destination):
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        destination.unlink(missing_ok=True)
+        try:
+            os.link(source, destination)
+        except OSError:  # another file system, or one without links; copying fails loudly where writing does
+            shutil.copyfile(source, destination)
+
+
+def _pixels_sha256(pixels_HWC: NDArray[np.uint8]) -> str:
+    return sha256_bytes(np.ascontiguousarray(pixels_HWC).tobytes())

@@ -1,0 +1,129 @@
+"""Two rasters of the same ground on one grid: the target's. Legend: H W pixels, C bands."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from p2p_core.errors import SizeMismatchError
+from p2p_core.geometry import Window, align_down, align_up
+from p2p_core.rasters.geotiff import warped
+from p2p_core.rasters.grid import Bounds
+from p2p_core.rasters.protocol import Raster, bounds, require_inside
+from p2p_core.rasters.registry import open_raster
+
+__all__ = ["ScaledRaster", "open_aligned", "resize"]
+
+_FILTER_PX = 2  # cv2's cubic filter reaches two source pixels to each side
+
+
+def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
+    """Open the input so that its pixels lie on the target's: as it is, resampled by place, or scaled by size.
+
+    Georeferenced rasters must have one CRS, and the input must cover `area` of the target. Plain images must have the same
+    shape up to one scale.
+
+    Raises:
+        SizeMismatchError: they do not cover the same ground. Names both.
+        RasterError: the input cannot be read.
+    """
+    source = open_raster(input_path)
+    try:
+        if source.crs is None or target.crs is None:
+            return _by_size(source, target)
+        _require_same_ground(source, target, area)
+        if source.transform == target.transform and _size(source) == _size(target):
+            return source
+    except BaseException:
+        source.close()
+        raise
+    source.close()
+    assert target.transform is not None  # it has a CRS and bounds
+    return warped(input_path, target.crs, target.transform, target.height_px, target.width_px)
+
+
+def _by_size(source: Raster, target: Raster) -> Raster:
+    if (source.crs is None) != (target.crs is None):
+        placed, plain = (target, source) if source.crs is None else (source, target)
+        raise SizeMismatchError(
+            f"{placed.name} has a place on the Earth ({placed.crs}), {plain.name} has none",
+            remedy="Georeference both (for example with gdal_translate -a_srs ... -a_ullr ...) or neither",
+        )
+    if source.height_px * target.width_px != source.width_px * target.height_px:
+        raise SizeMismatchError(
+            f"{source.name} has {source.width_px}x{source.height_px} px and {target.name} {target.width_px}x{target.height_px}"
+            " px: one is not the other at another scale",
+            remedy="Crop both to the same ground, or georeference both",
+        )
+    return source if _size(source) == _size(target) else ScaledRaster(source, target.height_px, target.width_px)
+
+
+def _require_same_ground(source: Raster, target: Raster, area: Window) -> None:
+    if source.crs != target.crs:
+        raise SizeMismatchError(
+            f"{source.name} is in {source.crs}, {target.name} in {target.crs}",
+            remedy=f"Reproject one to the other, for example gdalwarp -t_srs '{target.crs}'",
+        )
+    own, wanted = bounds(source), bounds(target, area)
+    pixel = (wanted.east - wanted.west) / area.width_px
+    if not own.contains(wanted, margin=pixel / 2):
+        common = Bounds(
+            max(own.west, wanted.west), max(own.south, wanted.south), min(own.east, wanted.east), min(own.north, wanted.north)
+        )
+        raise SizeMismatchError(
+            f"{source.name} ({source.width_px}x{source.height_px} px) covers {tuple(own)}, which is not all of "
+            f"{tuple(wanted)} of {target.name} ({target.width_px}x{target.height_px} px)",
+            remedy=f"Set bounds to what both cover: {list(common)}"
+            if own.overlaps(wanted)
+            else "Check their georeferencing: they share no ground",
+        )
+
+
+def _size(raster: Raster) -> tuple[int, int]:
+    return raster.height_px, raster.width_px
+
+
+class ScaledRaster(Raster):
+    """A plain image at another scale. A pixel depends on its place alone, not on the window it is read with."""
+
+    def __init__(self, source: Raster, height_px: int, width_px: int) -> None:
+        self._source = source
+        self._scale = Fraction(source.height_px, height_px)
+        self.name, self.bands, self.dtype, self.nodata = source.name, source.bands, source.dtype, source.nodata
+        self.crs, self.transform = source.crs, source.transform
+        self.height_px, self.width_px = height_px, width_px
+
+    def read(self, window: Window) -> NDArray[Any]:
+        require_inside(window, self)
+        # Multiples of the denominator are whole pixels of the source; a margin feeds the filter.
+        step_px = self._scale.denominator
+        margin_px = step_px * (_FILTER_PX if self._scale < 1 else 0)
+        near = window.grow(margin_px)
+        y0, x0 = align_down(near.y_px, step_px), align_down(near.x_px, step_px)
+        y1, x1 = align_up(near.y_end_px, step_px), align_up(near.x_end_px, step_px)
+        around = Window(y0, x0, y1 - y0, x1 - x0).clip(self.height_px, self.width_px)
+        pixels_HWC = self._source.read(Window(*(int(edge * self._scale) for edge in _edges(around))))
+        inner = window.shift(-around.y_px, -around.x_px)
+        return np.ascontiguousarray(resize(pixels_HWC, around.height_px, around.width_px)[inner.slices])
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def _edges(window: Window) -> tuple[int, int, int, int]:
+    return window.y_px, window.x_px, window.height_px, window.width_px
+
+
+def resize(pixels_HWC: NDArray[Any], height_px: int, width_px: int) -> NDArray[Any]:
+    """By area where it shrinks, cubic where it grows; a picture of this size already is returned as it is."""
+    if pixels_HWC.shape[:2] == (height_px, width_px):
+        return pixels_HWC
+    shrinks = height_px * width_px < pixels_HWC.shape[0] * pixels_HWC.shape[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    resized: NDArray[Any] = cv2.resize(pixels_HWC, (width_px, height_px), interpolation=interpolation)
+    return resized.reshape(height_px, width_px, -1)

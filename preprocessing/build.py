@@ -1,0 +1,253 @@
+"""Build a dataset: sources to buckets, buckets to workers, a new version at the end.
+
+The same sources and parameters give the same bytes with any executor. Buckets whose sources did not change are linked
+from the current version; a killed build resumes with the buckets it had finished; nothing to do means nothing decoded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from p2p_core.config import Config
+from p2p_core.errors import EmptySourceError, StoreError
+from p2p_core.pairstore.assemble import assemble_version
+from p2p_core.pairstore.layout import StoreLayout
+from p2p_core.pairstore.manifest import DatasetSpec, Manifest, build_key, read_manifest
+from p2p_core.pairstore.schema import SourceRecord
+from p2p_core.pairstore.verify import version_problems
+from p2p_core.pairstore.versions import build_lock, building_path, current_version, find_version, publish, set_current
+from p2p_core.pairstore.writer import BucketCommit, BucketWriter, link_bucket, read_bucket, read_commit
+from p2p_core.progress import Progress
+from preprocessing.pairs import Pair, PairBuilder, Rejected, SourceRef
+from preprocessing.split import SplitRule
+
+__all__ = ["BuildSummary", "Executor", "build_dataset"]
+
+Origin = Literal["built", "reused", "resumed"]
+
+
+class Executor(Protocol):
+    """Runs `function` on every item, in any order and place. The results may come in any order."""
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]: ...
+
+
+class BuildSummary(Config):
+    """What a build did. `unchanged`: the store already held exactly this, so nothing was decoded or written."""
+
+    version_path: Path
+    digest: str
+    counts: dict[str, int]
+    rejected: dict[str, int]
+    num_buckets_built: int
+    num_buckets_reused: int
+    num_buckets_resumed: int
+    unchanged: bool
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class _BucketTask:
+    """One bucket's work; goes to a worker. Only paths, ids and digests travel."""
+
+    builder: PairBuilder[Any]
+    split_rule: SplitRule
+    layout: StoreLayout
+    bucket: int
+    key: str
+    sources: tuple[SourceRef, ...]
+    root: Path
+    current: Path | None
+
+
+def build_dataset(
+    builder: PairBuilder[Any],
+    out: Path,
+    split_rule: SplitRule,
+    *,
+    layout: StoreLayout | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> BuildSummary:
+    """Build a version of the store at `out` and make it current.
+
+    Args:
+        executor: where buckets are built; this process, one by one, unless given. Workers see the same files.
+        progress: told the number of finished buckets, of `layout.num_buckets`.
+
+    Raises:
+        EmptySourceError: there is nothing to build from, or every item was rejected.
+        OutputError: `out` is read-only, full, in use or something else. What was finished is kept for the next run.
+        P2PError: the sources do not fit together, as the builder says.
+    """
+    started_s = time.monotonic()
+    sources = _ordered(builder.sources())
+    with build_lock(out):
+        work = _Work(builder, out, split_rule, layout or StoreLayout(), sources)
+        known = find_version(out, work.build_key)
+        if known is not None and not any(version_problems(known)):
+            return work.return_to(known, started_s)
+        origins = work.run(executor, progress)
+        version, manifest = work.finish()
+    return _summary(version, manifest, origins, started_s)
+
+
+class _Work:
+    """One build: its tasks, its keys and its directory."""
+
+    def __init__(
+        self,
+        builder: PairBuilder[Any],
+        out: Path,
+        split_rule: SplitRule,
+        layout: StoreLayout,
+        sources: Sequence[SourceRef],
+    ) -> None:
+        self.out, self.layout, self.sources = out, layout, sources
+        self.spec = _spec(builder, split_rule, layout)
+        buckets: dict[int, list[SourceRef]] = {}
+        for source in sources:
+            buckets.setdefault(layout.bucket_of(source.source_id), []).append(source)
+        keys = {bucket: self.spec.bucket_key({s.source_id: s.digest for s in members}) for bucket, members in buckets.items()}
+        self.num_slots = layout.num_slots(sum(s.max_pairs for s in members) for members in buckets.values())
+        self.build_key = build_key(keys.values(), self.num_slots)
+        self.root = building_path(out, self.build_key)
+        current = _current_or_none(out)
+        self.tasks = [
+            _BucketTask(builder, split_rule, layout, bucket, keys[bucket], tuple(members), self.root, current)
+            for bucket, members in sorted(buckets.items())
+        ]
+
+    def run(self, executor: Executor | None, progress: Progress | None) -> list[Origin]:
+        """Make every bucket; say where each came from."""
+        origins: list[Origin] = []
+        num_empty = self.layout.num_buckets - len(self.tasks)
+        for origin in executor.map(_make_bucket, self.tasks) if executor else map(_make_bucket, self.tasks):
+            origins.append(origin)
+            if progress:
+                progress.update(num_empty + len(origins), f"{origins.count('reused') + origins.count('resumed')} reused")
+        return origins
+
+    def finish(self) -> tuple[Path, Manifest]:
+        commits = [_committed(task) for task in self.tasks]
+        _refuse_nothing(commits)
+        records = [SourceRecord(s.source_id, s.digest, dict(s.files)) for s in self.sources]
+        manifest = assemble_version(self.root, self.spec, records, commits, build_key=self.build_key, num_slots=self.num_slots)
+        return publish(self.out, self.root, manifest), manifest
+
+    def return_to(self, version: Path, started_s: float) -> BuildSummary:
+        """A version that was made before is what is asked for: point to it."""
+        unchanged = _current_or_none(self.out) == version
+        if not unchanged:
+            set_current(self.out, version)
+        manifest = read_manifest(version)
+        return _summary(version, manifest, ["reused"] * len(self.tasks), started_s, unchanged=unchanged)
+
+
+def _make_bucket(task: _BucketTask) -> Origin:
+    """Runs on a worker: leaves a committed bucket under `task.root`, by the cheapest way there is."""
+    if read_bucket(task.root, task.bucket, task.key):
+        return "resumed"
+    known = read_bucket(task.current, task.bucket, task.key) if task.current else None
+    if task.current and known:
+        link_bucket(task.current, task.root, known)
+        return "reused"
+    writer = BucketWriter(task.root, task.layout, task.bucket, task.key)
+    for source in task.sources:
+        _build_source(task, source, writer)
+    writer.commit()
+    return "built"
+
+
+def _build_source(task: _BucketTask, source: SourceRef, writer: BucketWriter) -> None:
+    num_pairs = 0
+    for outcome in task.builder.build(source):
+        split = task.split_rule.assign(outcome) if isinstance(outcome, Pair) else outcome
+        if isinstance(split, Rejected):
+            writer.reject(split)
+        elif isinstance(outcome, Pair):
+            num_pairs += 1
+            writer.add(
+                split,
+                outcome.source_id,
+                outcome.pair_id,
+                outcome.input_HWC,
+                outcome.target_HWC,
+                window=outcome.window,
+                attributes=outcome.attributes,
+            )
+    if num_pairs > source.max_pairs:
+        raise ValueError(f"Source {source.source_id!r} gave {num_pairs} pairs, more than its max_pairs {source.max_pairs}")
+
+
+def _committed(task: _BucketTask) -> BucketCommit:
+    commit = read_commit(task.root, task.bucket, task.key)
+    if commit is None:
+        raise StoreError(
+            f"Bucket {task.bucket} of {task.root} is not there although a worker finished it",
+            remedy="See that workers write to the same file system as this process, then run the same build again",
+        )
+    return commit
+
+
+def _ordered(sources: Iterable[SourceRef]) -> list[SourceRef]:
+    ordered = sorted(sources, key=lambda source: source.source_id)
+    ids = {source.source_id for source in ordered}
+    if len(ids) != len(ordered):
+        raise ValueError("The builder gave two sources the same id")
+    return ordered
+
+
+def _spec(builder: PairBuilder[Any], split_rule: SplitRule, layout: StoreLayout) -> DatasetSpec:
+    height_px, width_px = builder.size_px()
+    return DatasetSpec(
+        builder=builder.name,
+        builder_version=builder.version,
+        parameters=builder.parameters.model_dump(mode="json"),
+        split_rule=split_rule.model_dump(mode="json"),
+        input_encoding=builder.input_encoding,
+        target_encoding=builder.target_encoding,
+        height_px=height_px,
+        width_px=width_px,
+        layout=layout,
+    )
+
+
+def _current_or_none(out: Path) -> Path | None:
+    try:
+        return current_version(out)
+    except StoreError:  # nothing was built here yet, or what was is damaged: build it
+        return None
+
+
+def _refuse_nothing(commits: Sequence[BucketCommit]) -> None:
+    if any(commit.pairs for commit in commits):
+        return
+    rejected = [record for commit in commits for record in commit.rejected]
+    if not rejected:
+        raise EmptySourceError("The sources hold no pair", remedy="Check that they are as large as the tiles asked for")
+    first = rejected[0]
+    raise EmptySourceError(
+        f"Every one of {len(rejected)} items was rejected; {first.item}, for one: {first.detail}",
+        remedy="Mend the sources, or change the builder's parameters or the split",
+    )
+
+
+def _summary(
+    version: Path, manifest: Manifest, origins: Sequence[Origin], started_s: float, *, unchanged: bool = False
+) -> BuildSummary:
+    return BuildSummary(
+        version_path=version,
+        digest=manifest.digest,
+        counts=manifest.counts,
+        rejected=manifest.rejected,
+        num_buckets_built=origins.count("built"),
+        num_buckets_reused=origins.count("reused"),
+        num_buckets_resumed=origins.count("resumed"),
+        unchanged=unchanged,
+        elapsed_s=time.monotonic() - started_s,
+    )

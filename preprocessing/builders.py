@@ -1,0 +1,32 @@
+"""The builders there are, by the name the command line and the flows call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2p_core.config import Config
+from preprocessing.folders import FoldersBuilder, FoldersParameters
+from preprocessing.maps import MapsBuilder, MapsParameters
+from preprocessing.pairs import PairBuilder
+
+__all__ = ["BUILDERS", "BuilderKind"]
+
+
+@dataclass(frozen=True)
+class BuilderKind:
+    """`make(sources, parameters)`, where `parameters` is one of the type that is named; `sources` says what they are."""
+
+    parameters: type[Config]
+    make: Callable[[tuple[Path, ...], Any], PairBuilder[Any]]
+    sources: str
+
+
+BUILDERS: dict[str, BuilderKind] = {
+    "maps": BuilderKind(MapsParameters, MapsBuilder, "the input raster, then the target raster of the same ground"),
+    "folders": BuilderKind(
+        FoldersParameters, FoldersBuilder, "the inputs' directory, then the targets'; or one of side-by-side pictures"
+    ),
+}

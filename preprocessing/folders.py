@@ -1,0 +1,197 @@
+"""Pairs from pictures in directories: two directories with the same names, or one whose pictures hold both, side by side.
+
+Pictures are looked for in subdirectories too; where those are called train, val and test, `DirectorySplit` keeps that.
+Legend: H W pixels, C bands.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+
+from p2p_core.config import Config
+from p2p_core.errors import EmptySourceError, RasterError, UsageError
+from p2p_core.files import sha256_json
+from p2p_core.pairstore.layout import ROLES, SPLITS
+from p2p_core.rasters.registry import source_digest
+from preprocessing.align import resize
+from preprocessing.matching import Pictures, find_pictures, match_pictures
+from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
+from preprocessing.pictures import picture_size_px, read_picture
+from preprocessing.quality import QualityRule, first_with_digest
+
+__all__ = ["FolderSource", "FoldersBuilder", "FoldersParameters"]
+
+_SAMPLE = 32
+"""So many pictures tell the usual size."""
+
+
+class FoldersParameters(Config):
+    """`layout`: `two` directories (inputs, targets), or one of pictures that hold both halves `side_by_side`.
+
+    `input_side`: the half that is the input. `resize_px`: (height, width) to bring everything to; without it all must have
+    one size already, and what has another is rejected.
+    """
+
+    layout: Literal["two", "side_by_side"]
+    input_side: Literal["left", "right"] = "left"
+    resize_px: tuple[PositiveInt, PositiveInt] | None = None
+    input_encoding: str = "rgb"
+    target_encoding: str = "rgb"
+    quality: QualityRule = QualityRule()
+
+
+@dataclass(frozen=True)
+class FolderSource(SourceRef):
+    """`paths`: one file with both halves, or the input's and the target's. `refused`: why they are not looked into."""
+
+    paths: tuple[Path, ...]
+    split: str | None
+    refused: Rejected | None
+
+
+@dataclass(frozen=True)
+class FoldersBuilder:
+    """Builder of pairs from one directory (side by side) or two (inputs, targets)."""
+
+    directories: tuple[Path, ...]
+    parameters: FoldersParameters
+
+    name = "folders"
+    version = 1
+
+    def __post_init__(self) -> None:
+        expected = 1 if self._side_by_side else 2
+        if len(self.directories) != expected:
+            raise UsageError(
+                f"Layout {self.parameters.layout!r} takes {expected} directories, not {len(self.directories)}",
+                remedy="Give one directory for side_by_side; the inputs' and then the targets' for two",
+            )
+
+    @property
+    def input_encoding(self) -> str:
+        return self.parameters.input_encoding
+
+    @property
+    def target_encoding(self) -> str:
+        return self.parameters.target_encoding
+
+    @property
+    def _side_by_side(self) -> bool:
+        return self.parameters.layout == "side_by_side"
+
+    def size_px(self) -> tuple[int, int]:
+        """Raises `EmptySourceError` where the size has to be looked up and no picture can be read."""
+        return self.parameters.resize_px or self._usual_size_px
+
+    def sources(self) -> Sequence[FolderSource]:
+        """Raises as `PairBuilder.sources`, and `PairingError` where names do not match."""
+        found = [find_pictures(directory) for directory in self.directories]
+        matched = self._matched(found)
+        files = {name: self._files(paths) for name, paths in matched.items()}
+        order = sorted(matched, key=lambda name: (_split_order(name), name))
+        duplicates = first_with_digest([(name, sha256_json(list(files[name].values()))) for name in order])
+        pairs = [self._source(name, paths, files[name], duplicates.get(name)) for name, paths in matched.items()]
+        return [*pairs, *(self._unsupported(path, pictures) for pictures in found for path in pictures.others)]
+
+    def build(self, source: FolderSource) -> Iterator[Outcome]:
+        if source.refused:
+            yield source.refused
+            return
+        try:
+            pair = self._pair(source)
+        except RasterError as error:
+            if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
+                raise
+            yield Rejected(source.source_id, source.source_id, error.reason, error.problem)
+            return
+        yield self.parameters.quality.judge(pair)
+
+    def _matched(self, found: Sequence[Pictures]) -> dict[str, tuple[Path, ...]]:
+        if self._side_by_side:
+            return {name: (path,) for name, path in found[0].by_name.items()}
+        return dict(match_pictures(found[0], found[1]))
+
+    def _files(self, paths: Sequence[Path]) -> dict[str, str]:
+        """Name in the table of sources -> digest."""
+        roles = ("pair",) if self._side_by_side else ROLES
+        places = [path.relative_to(directory).as_posix() for path, directory in zip(paths, self.directories, strict=True)]
+        return {f"{role}/{place}": source_digest(path) for role, place, path in zip(roles, places, paths, strict=True)}
+
+    def _source(self, name: str, paths: tuple[Path, ...], files: Mapping[str, str], twin: str | None) -> FolderSource:
+        refused = Rejected(name, name, "duplicate", f"It holds the same bytes as {twin}") if twin else None
+        digest = sha256_json({"files": dict(files), "duplicate_of": twin})
+        top, slash, _ = name.partition("/")
+        return FolderSource(name, digest, 1, files, paths, top if slash and top in SPLITS else None, refused)
+
+    def _unsupported(self, path: Path, pictures: Pictures) -> FolderSource:
+        place = path.relative_to(pictures.directory).as_posix()
+        role = "pair" if self._side_by_side else ROLES[self.directories.index(pictures.directory)]
+        digest = source_digest(path)
+        source_id = f"{role}/{place}"  # no pair's id: two directories may hold a file of the same name
+        refused = Rejected(source_id, place, "unsupported", f"{path.suffix or 'No suffix'} is no picture's suffix")
+        return FolderSource(source_id, digest, 0, {source_id: digest}, (path,), None, refused)
+
+    def _pair(self, source: FolderSource) -> Pair:
+        """Raises `RasterError` where a picture cannot be read or does not fit the others."""
+        input_HWC, target_HWC = self._halves(source.paths[0]) if self._side_by_side else self._two(source.paths)
+        input_HWC, target_HWC = self._sized(input_HWC, source), self._sized(target_HWC, source)
+        attributes = {"split": source.split} if source.split else {}
+        return Pair(source.source_id, source.source_id, input_HWC, target_HWC, attributes=attributes)
+
+    def _two(self, paths: Sequence[Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        return read_picture(paths[0], self.input_encoding), read_picture(paths[1], self.target_encoding)
+
+    def _halves(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        width_px = picture_size_px(path)[1]
+        if width_px % 2:
+            raise _wrong_size(f"It is {width_px} px wide, which has no middle")
+        left, right = slice(0, width_px // 2), slice(width_px // 2, width_px)
+        input_columns, target_columns = (left, right) if self.parameters.input_side == "left" else (right, left)
+        whole = {name: read_picture(path, name) for name in {self.input_encoding, self.target_encoding}}
+        return whole[self.input_encoding][:, input_columns], whole[self.target_encoding][:, target_columns]
+
+    def _sized(self, pixels_HWC: NDArray[np.uint8], source: FolderSource) -> NDArray[np.uint8]:
+        height_px, width_px = self.size_px()
+        if not self.parameters.resize_px and pixels_HWC.shape[:2] != (height_px, width_px):
+            own = f"{pixels_HWC.shape[1]}x{pixels_HWC.shape[0]}"
+            raise _wrong_size(f"{source.source_id} is {own} px where others are {width_px}x{height_px}; resize_px helps")
+        return resize(pixels_HWC, height_px, width_px)
+
+    @cached_property
+    def _usual_size_px(self) -> tuple[int, int]:
+        """The most frequent size among the first readable pictures; the larger where two are as frequent."""
+        pictures = find_pictures(self.directories[0])
+        sizes: Counter[tuple[int, int]] = Counter()
+        for path in pictures.by_name.values():
+            try:
+                height_px, width_px = picture_size_px(path)
+            except RasterError:  # will be rejected, with its reason, when it is built
+                continue
+            sizes[height_px, width_px // 2 if self._side_by_side else width_px] += 1
+            if sizes.total() == _SAMPLE:
+                break
+        if not sizes:
+            raise EmptySourceError(
+                f"None of the {len(pictures.by_name)} pictures in {pictures.directory} can be read",
+                remedy="Fetch or export them again",
+            )
+        return max(sizes, key=lambda size: (sizes[size], size))
+
+
+def _split_order(name: str) -> int:
+    """Of two files with the same bytes the one in train stays, then val, then test."""
+    top = name.partition("/")[0]
+    return SPLITS.index(top) if top in SPLITS else len(SPLITS)
+
+
+def _wrong_size(problem: str) -> RasterError:
+    return RasterError(problem, remedy="Resize the pictures, or set resize_px", reason="size")

@@ -1,0 +1,52 @@
+"""Which pairs teach nothing: uniform pictures, and files that are there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from p2p_core.config import Config
+from preprocessing.pairs import Pair, Rejected
+
+__all__ = ["QualityRule", "first_with_digest"]
+
+
+class QualityRule(Config):
+    """`min_std`: a picture none of whose bands varies by more grey levels than this is uniform: blank paper, cloud, fill."""
+
+    min_std: float = Field(default=1.0, ge=0)
+
+    def judge(self, pair: Pair) -> Pair | Rejected:
+        """The pair itself, or why it is left out."""
+        for role, pixels_HWC in (("input", pair.input_HWC), ("target", pair.target_HWC)):
+            deviation = largest_std(pixels_HWC)
+            if deviation < self.min_std:
+                detail = f"The {role} varies by {deviation:.2f} grey levels, less than {self.min_std:g}"
+                return Rejected(pair.source_id, pair.pair_id, "uniform", detail, pair.window)
+        return pair
+
+
+def largest_std(pixels_HWC: NDArray[np.uint8]) -> float:
+    """The standard deviation of the band that varies most, in grey levels."""
+    return float(pixels_HWC.std(axis=(0, 1), dtype=np.float64).max())
+
+
+def first_with_digest(items: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """(name, digest) in order of preference -> the name that comes first for each later one with the same digest."""
+    first: dict[str, str] = {}
+    duplicates = {}
+    for name, digest in items:
+        kept = first.setdefault(digest, name)
+        if kept != name:
+            duplicates[name] = kept
+    return duplicates
+
+
+def count_reasons(rejected: Iterable[Rejected]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for record in rejected:
+        counts[record.reason] = counts.get(record.reason, 0) + 1
+    return dict(sorted(counts.items()))

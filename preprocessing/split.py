@@ -1,0 +1,157 @@
+"""Which split a pair belongs to, as a function of its name or its place, never of the order or number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Literal, Protocol, Self
+
+from pydantic import Field, model_validator
+
+from p2p_core.config import Config
+from p2p_core.files import stable_hash
+from p2p_core.geometry import Window
+from p2p_core.pairstore.layout import SPLITS
+from preprocessing.pairs import Rejected
+
+__all__ = ["BlockSplit", "DirectorySplit", "Fractions", "NameSplit", "SplitRule", "Splittable"]
+
+_HASH_RANGE = 2**64
+
+
+class Splittable(Protocol):
+    """What a rule looks at; `Pair` and `PairRecord` have it."""
+
+    @property
+    def pair_id(self) -> str: ...
+    @property
+    def source_id(self) -> str: ...
+    @property
+    def window(self) -> Window | None: ...
+    @property
+    def attributes(self) -> Mapping[str, str]: ...
+
+
+class Fractions(Config):
+    """The shares of the splits; they add up to 1."""
+
+    train: float = Field(default=0.8, ge=0, le=1)
+    val: float = Field(default=0.1, ge=0, le=1)
+    test: float = Field(default=0.1, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError(f"the shares add up to {self.train + self.val + self.test:g}, not to 1")
+        return self
+
+    def at(self, place: float) -> str:
+        """The split at `place` in 0..1, when train, val and test lie one after the other."""
+        return "train" if place < self.train else "val" if place < self.train + self.val else "test"
+
+
+class NameSplit(Config):
+    """By a hash of the pair's id: a picture keeps its split whatever else comes or goes. Shares hold on average."""
+
+    kind: Literal["name"] = "name"
+    fractions: Fractions = Fractions()
+    seed: int = 0
+
+    def assign(self, item: Splittable) -> str | Rejected:
+        return self.fractions.at(stable_hash(f"{self.seed}:{item.pair_id}") / _HASH_RANGE)
+
+
+class DirectorySplit(Config):
+    """As the sources lie: in directories called train, val and test."""
+
+    kind: Literal["directory"] = "directory"
+
+    def assign(self, item: Splittable) -> str | Rejected:
+        split = item.attributes.get("split")
+        if split in SPLITS:
+            return split
+        return Rejected(item.source_id, item.pair_id, "no_split", f"It lies in none of the directories {', '.join(SPLITS)}")
+
+
+class BlockSplit(Config):
+    """By geographic block: whole blocks go to a split, and ground near another split's block goes to none.
+
+    A tile belongs to split s if every block it touches, after growing by `buffer_px` on each side, belongs to s. Two tiles
+    of different splits are therefore at least 2 * buffer_px apart, and a tile is at least buffer_px from reserved ground
+    (`gaps.smallest_gap_px` proves it from a table of pairs).
+
+    Attributes:
+        area: the ground that is split, in the target raster's pixels. Blocks begin at its top left corner.
+        block_px: side of a block.
+        reserved: ground that no tile of any split may touch, in the same pixels.
+        wraps: the area goes round the globe: its right edge is the neighbour of its left edge.
+    """
+
+    kind: Literal["block"] = "block"
+    area: Window
+    block_px: int = Field(ge=1)
+    buffer_px: int = Field(default=0, ge=0)
+    fractions: Fractions = Fractions()
+    seed: int = 0
+    reserved: tuple[Window, ...] = ()
+    wraps: bool = False
+
+    def assign(self, item: Splittable) -> str | Rejected:
+        if item.window is None:
+            return Rejected(item.source_id, item.pair_id, "no_place", "A split by block needs tiles that have a place")
+        split = self.split_of(item.window)
+        if split in SPLITS:
+            return split
+        return Rejected(item.source_id, item.pair_id, split, _DETAILS[split].format(rule=self), item.window)
+
+    def split_of(self, window: Window) -> str:
+        """The split of a tile at `window`, or the reason why it has none: outside, reserved or buffer."""
+        if not self.area.contains(window):
+            return "outside"
+        grown = window.grow(self.buffer_px)
+        if any(part.overlaps(reserved) for part in self._turns(grown) for reserved in self.reserved):
+            return "reserved"
+        splits = {self.block_splits[block] for block in self._blocks(grown) if block in self.block_splits}
+        return splits.pop() if len(splits) == 1 else "buffer"
+
+    @cached_property
+    def block_splits(self) -> dict[tuple[int, int], str]:
+        """(row, column) -> split. Blocks are sorted by hash and cut by the fractions, so the shares hold for few blocks too.
+
+        Blocks that lie in reserved ground altogether take no part: they would use up a split's share for nothing.
+        """
+        rows, columns = (-(-size // self.block_px) for size in (self.area.height_px, self.area.width_px))
+        blocks = [(row, column) for row in range(rows) for column in range(columns)]
+        lost = [reserved.grow(self.buffer_px) for reserved in self.reserved]
+        free = [block for block in blocks if not any(ground.contains(self.block_window(*block)) for ground in lost)]
+        ordered = sorted(free, key=lambda block: stable_hash(f"{self.seed}:{block[0]}:{block[1]}"))
+        return {block: self.fractions.at((i + 0.5) / len(ordered)) for i, block in enumerate(ordered)}
+
+    def block_window(self, row: int, column: int) -> Window:
+        """A block's ground in the target raster's pixels; cut at the area's edge."""
+        block = Window(row * self.block_px, column * self.block_px, self.block_px, self.block_px)
+        return block.clip(self.area.height_px, self.area.width_px).shift(self.area.y_px, self.area.x_px)
+
+    def _turns(self, window: Window) -> tuple[Window, ...]:
+        """The window, and where it also lies when the area goes round the globe."""
+        width_px = self.area.width_px
+        return (window, window.shift(0, width_px), window.shift(0, -width_px)) if self.wraps else (window,)
+
+    def _blocks(self, window: Window) -> set[tuple[int, int]]:
+        """The blocks a window touches."""
+        touched = set()
+        for turn in self._turns(window):
+            part = turn.shift(-self.area.y_px, -self.area.x_px).clip(self.area.height_px, self.area.width_px)
+            rows = range(part.y_px // self.block_px, -(-part.y_end_px // self.block_px))
+            columns = range(part.x_px // self.block_px, -(-part.x_end_px // self.block_px))
+            touched |= {(row, column) for row in rows for column in columns if part.height_px and part.width_px}
+        return touched
+
+
+_DETAILS = {
+    "outside": "It reaches outside the area that is split",
+    "reserved": "It lies within {rule.buffer_px} px of reserved ground",
+    "buffer": "Within {rule.buffer_px} px of it lie blocks of more than one split",
+}
+
+SplitRule = Annotated[NameSplit | DirectorySplit | BlockSplit, Field(discriminator="kind")]
