@@ -1,0 +1,1 @@
+"""Any raster through a model, block by block: plan, translate, commit, verify, export."""

@@ -1,0 +1,162 @@
+"""A finished output as a Cloud Optimized GeoTIFF or as a tree of XYZ tiles, with its provenance, window by window.
+
+Both are whole or absent, say that they are synthetic and which model made them, and come out the same when made again.
+Something else that lies at the destination is never replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rasterio
+import rasterio.shutil
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from p2p_core.archive.job import PinnedJob
+from p2p_core.archive.store import OutputStore
+from p2p_core.archive.tile_grid import TileBlock, locate_tiles
+from p2p_core.archive.translate import ArchiveSummary
+from p2p_core.errors import LedgerError, OutputError
+from p2p_core.files import output_errors, write_json
+from p2p_core.rasters.geotiff_writer import write_geotiff
+from p2p_core.rasters.xyz import write_xyz_tile
+from p2p_core.rasters.zarr_array import ZarrRaster
+
+__all__ = ["export_cog", "export_xyz"]
+
+_COG_BLOCK_PX = 256  # small, so that also a small scene gets overviews
+_XYZ_MARK = "export.json"
+"""Lies beside the zoom directories and names the model: the tree is ours to replace."""
+
+
+def export_cog(output: Path, dest: Path) -> Path:
+    """Write a finished output as a COG with overviews, CRS, transform, nodata and provenance tags; return `dest`.
+
+    Memory does not grow with the scene: one block at a time goes into a temporary GeoTIFF, GDAL does the rest.
+
+    Raises:
+        LedgerError: the output is not finished.
+        OutputError: the destination cannot be written, or something else lies there.
+    """
+    store = OutputStore(output)
+    job, summary = store.read_job(), _finished(store)
+    tags = _provenance(job, summary)
+    if dest.exists() and _tiff_tags(dest).get("P2P_SYNTHETIC") != "yes":
+        raise OutputError(f"{dest} is in the way and was not exported by p2p", remedy="Move it or choose another destination")
+    raw, whole = (dest.with_name(f".{dest.name}.{uuid.uuid4().hex}.{kind}.partial") for kind in ("raw", "cog"))
+    try:
+        with output_errors(dest), _gdal_errors(dest), ZarrRaster(output) as raster, _no_place_is_fine():
+            write_geotiff(raw, raster)
+            with rasterio.open(raw, "r+") as tiff:
+                tiff.update_tags(**tags)
+            rasterio.shutil.copy(
+                raw,
+                whole,
+                driver="COG",
+                BLOCKSIZE=_COG_BLOCK_PX,
+                COMPRESS="DEFLATE",
+                PREDICTOR="YES",
+                OVERVIEW_RESAMPLING="AVERAGE",
+                BIGTIFF="IF_SAFER",
+            )
+            whole.replace(dest)
+    finally:
+        for path in (raw, whole):
+            path.unlink(missing_ok=True)
+    return dest
+
+
+def _tiff_tags(path: Path) -> dict[str, str]:
+    try:
+        with _no_place_is_fine(), rasterio.open(path) as tiff:
+            return dict(tiff.tags())
+    except RasterioError:
+        return {}
+
+
+def export_xyz(output: Path, dest: Path) -> Path:
+    """Write a finished output that lies on the Web Mercator tile grid as `dest/z/x/y.png`; return `dest`.
+
+    Raises:
+        RasterError: the output does not lie on the tile grid; says what to do.
+        LedgerError: the output is not finished.
+        OutputError: the destination cannot be written, or something else lies there.
+    """
+    store = OutputStore(output)
+    job, summary = store.read_job(), _finished(store)
+    place = locate_tiles(job.crs, job.transform, job.height_px, job.width_px, name=str(output))
+    _refuse_foreign_tree(dest)
+    partial = dest.with_name(f".{dest.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with output_errors(dest):
+            _write_tiles(store, place, partial, _provenance(job, summary))
+            if dest.exists():
+                shutil.rmtree(dest)
+            partial.replace(dest)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return dest
+
+
+def _write_tiles(store: OutputStore, place: TileBlock, root: Path, tags: dict[str, str]) -> None:
+    for tile, window in place.tiles():
+        write_xyz_tile(root, tile, store.read(window))
+    write_json(root / _XYZ_MARK, tags)
+
+
+def _refuse_foreign_tree(dest: Path) -> None:
+    with output_errors(dest):
+        foreign = dest.exists() and not (dest / _XYZ_MARK).is_file() and any(dest.iterdir())
+    if foreign:
+        raise OutputError(f"{dest} is in the way and was not exported by p2p", remedy="Move it or choose another destination")
+
+
+def _finished(store: OutputStore) -> ArchiveSummary:
+    """The summary of an output whose blocks are all committed."""
+    try:
+        values = json.loads(store.summary_path.read_bytes())
+    except FileNotFoundError:
+        values = None
+    summary = None if values is None else ArchiveSummary.parse(values, where=str(store.summary_path))
+    if summary is None or not summary.complete:
+        state = f"{summary.num_blocks - summary.num_done} of its blocks failed" if summary else "its run has not ended"
+        raise LedgerError(f"{store.root} is not finished: {state}", remedy="Run the translation again, then export")
+    return summary
+
+
+def _provenance(job: PinnedJob, summary: ArchiveSummary) -> dict[str, str]:
+    """What marks an export as synthetic and says what made it; the same for the same pixels."""
+    return {
+        "P2P_SYNTHETIC": "yes",
+        "P2P_MODEL_NAME": job.model_name or "unregistered",
+        "P2P_MODEL_VERSION": job.model_version or "none",
+        "P2P_BUNDLE_DIGEST": job.bundle_digest,
+        "P2P_SOURCE_DIGEST": job.source_digest,
+        "P2P_JOB_DIGEST": job.digest,
+        "P2P_OUTPUT_DIGEST": summary.output_digest,
+    }
+
+
+@contextmanager
+def _no_place_is_fine() -> Iterator[None]:
+    """The output of a plain image has no CRS and needs no warning about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+@contextmanager
+def _gdal_errors(dest: Path) -> Iterator[None]:
+    """GDAL reports a full disk or a read-only place in its own words."""
+    try:
+        yield
+    except RasterioError as error:
+        raise OutputError(
+            f"{dest} cannot be written: {error}", remedy="Check that there is space and that you may write there"
+        ) from error

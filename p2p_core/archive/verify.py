@@ -1,0 +1,42 @@
+"""Re-hash an output against its ledger and name everything that is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2p_core.archive.ledger import Ledger
+from p2p_core.archive.store import OutputStore
+
+__all__ = ["Problem", "verify_output"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with one file or block of an output."""
+
+    path: str
+    what: str
+
+
+def verify_output(path: Path) -> list[Problem]:
+    """Every block that is missing, failed or damaged, in plan order; empty when the output is whole.
+
+    Raises:
+        LedgerError: `path` is no archive output.
+    """
+    store = OutputStore(path)
+    job = store.read_job()
+    survey = Ledger(store, job).survey(job.plan, rehash=True)
+    problems = []
+    if not store.image_belongs_to(job):
+        problems.append(Problem("image.zarr/zarr.json", "is missing, damaged or of another job"))
+    for block in survey.to_do:
+        name = str(store.shard_path(block).relative_to(store.root))
+        if failure := survey.failed.get(block.key):
+            problems.append(Problem(name, f"was not made: {failure.reason}"))
+        else:
+            problems.append(Problem(name, survey.stale.get(block.key, f"was never made: {block}")))
+    if not problems and not store.summary_path.is_file():
+        problems.append(Problem("summary.json", "is missing: the run was not finished"))
+    return problems
