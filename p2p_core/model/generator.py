@@ -44,8 +44,7 @@ class UNetConfig(Config):
     @property
     def lattice_px(self) -> int:
         """Inputs are multiples of this; window origins on its multiples give the same output as the whole image."""
-        lattice_px: int = 2**self.depth
-        return lattice_px
+        return 1 << self.depth
 
     @property
     def halo_px(self) -> int:
@@ -58,7 +57,7 @@ class UNetConfig(Config):
 
     def width(self, level: int) -> int:
         """Channels of encoder feature `level`, 1-based."""
-        return self.base_width * min(2 ** (level - 1), 8)
+        return self.base_width * (1, 2, 4, 8)[min(level - 1, 3)]
 
 
 def initialise_convolutions(module: nn.Module) -> None:

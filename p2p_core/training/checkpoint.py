@@ -117,15 +117,21 @@ def _restore(tensors: dict[str, Tensor], state: TrainingState) -> None:
         getattr(state, name).load_state_dict(_under(tensors, name))
     for name in _OPTIMISERS:
         optimiser = getattr(state, name)
+        parameters = optimiser.param_groups[0]["params"]
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in _under(tensors, name).items():
             index, _, moment = key.partition(".")
-            moments.setdefault(int(index), {})[moment] = value
+            moments.setdefault(int(index), {})[moment] = _laid_out_like(parameters[int(index)], value)
         optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
     torch.set_rng_state(tensors["random.cpu"])
     device = next(state.generator.parameters()).device
     if device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
+
+
+def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
+    """Fused Adam walks memory, not indices: moments must lie as their channels-last parameter does."""
+    return torch.empty_like(parameter).copy_(moment) if moment.shape == parameter.shape else moment
 
 
 def _under(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -1,0 +1,32 @@
+"""What several rooms' tests share: a small real store, made with the real builder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from preprocessing.build import build_dataset
+from preprocessing.folders import FoldersBuilder, FoldersParameters
+from preprocessing.split import DirectorySplit
+
+
+@pytest.fixture(scope="session")
+def pair_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 train, 8 val and 8 test pairs of 72x72 px: smooth random input, target a fixed mix of its colours, inverted."""
+    root = tmp_path_factory.mktemp("pairs")
+    rng = np.random.default_rng(7)
+    mix = np.array([[0.6, 0.3, 0.1], [0.1, 0.7, 0.2], [0.3, 0.1, 0.6]])
+    for split, count in (("train", 48), ("val", 8), ("test", 8)):
+        for index in range(count):
+            coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+            picture = np.asarray(coarse.resize((72, 72), Image.Resampling.BICUBIC))
+            target = 255 - (picture @ mix).round().astype(np.uint8)
+            place = root / "pictures" / split
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.concatenate([picture, target], axis=1)).save(place / f"{index:03d}.png")
+    builder = FoldersBuilder((root / "pictures",), FoldersParameters(layout="side_by_side"))
+    build_dataset(builder, root / "store", DirectorySplit())
+    return root / "store"

@@ -1,0 +1,110 @@
+"""The networks are the paper's: parameter counts, MACs and receptive fields of the tables in the spec."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from p2p_core.model.discriminator import PatchGAN, PatchGANConfig
+from p2p_core.model.generator import UNet, UNetConfig
+
+
+def num_parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def num_macs(module: nn.Module, *inputs: torch.Tensor) -> int:
+    """Multiply-accumulates of the convolutions; a transposed one is counted by its input size (spec, section 1)."""
+    total = 0
+
+    def count(layer: nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal total
+        sites = arguments[0] if isinstance(layer, nn.ConvTranspose2d) else output
+        total += layer.weight.numel() * sites.shape[-1] * sites.shape[-2]
+
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        module.eval()(*inputs)
+    return total
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters", "gmac", "size_px"),
+    [
+        (UNetConfig(), 54_413_955, 6.048, 256),
+        (UNetConfig(input_bands=1, output_bands=2), 54_409_858, 5.98, 256),
+        (UNetConfig(depth=7), 41_828_995, 1.506, 128),
+        (UNetConfig(skips=False), 39_075_459, 4.035, 256),
+    ],
+)
+def test_unet_has_the_parameters_and_macs_of_the_reference(
+    config: UNetConfig, parameters: int, gmac: float, size_px: int
+) -> None:
+    net = UNet(config)
+    assert num_parameters(net) == parameters
+    assert num_macs(net, torch.zeros(1, config.input_bands, size_px, size_px)) / 1e9 == pytest.approx(gmac, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("num_layers", "conditional", "parameters", "field_px", "map_px"),
+    [(1, True, 139_585, 16, 126), (3, True, 2_768_705, 70, 30), (5, True, 11_159_361, 286, 6), (3, False, 2_765_633, 70, 30)],
+)
+def test_patchgan_has_the_parameters_receptive_field_and_map_of_the_reference(
+    num_layers: int, conditional: bool, parameters: int, field_px: int, map_px: int
+) -> None:
+    config = PatchGANConfig(num_layers=num_layers, conditional=conditional)
+    net = PatchGAN(config)
+    assert num_parameters(net) == parameters
+    assert config.receptive_field_px == field_px
+    image = torch.zeros(1, 3, 256, 256)
+    with torch.no_grad():
+        assert net.eval()(image, image).shape == (1, 1, map_px, map_px)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_one_logit_reads_exactly_its_receptive_field(num_layers: int) -> None:
+    config = PatchGANConfig(num_layers=num_layers, base_width=4)
+    net = PatchGAN(config).eval()
+    image = torch.randn(1, 3, 256, 256, requires_grad=True)
+    logits = net(image, image)
+    middle = logits.shape[-1] // 2
+    logits[0, 0, middle, middle].backward()
+    assert image.grad is not None
+    touched = image.grad.abs().sum(dim=(0, 1)) > 0
+    rows = touched.any(dim=1).nonzero()
+    assert int(rows.max() - rows.min()) + 1 == config.receptive_field_px
+
+
+def test_convolutions_start_at_a_standard_deviation_of_two_hundredths() -> None:
+    torch.manual_seed(0)
+    for layer in UNet(UNetConfig(depth=4)).modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer.weight.numel() > 10_000:
+            assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
+
+
+def test_dropout_sits_on_the_first_three_decoder_levels() -> None:
+    net = UNet(UNetConfig(depth=6, base_width=4))
+    has_dropout = [any(isinstance(layer, nn.Dropout) for layer in level) for level in net.decoder]
+    assert has_dropout == [True, True, True, False, False, False]
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+def test_unet_doubles_back_to_the_size_of_its_input(upsampling: str) -> None:
+    net = UNet(UNetConfig.parse({"depth": 3, "base_width": 4, "upsampling": upsampling}, where="test"))
+    assert net(torch.zeros(2, 3, 40, 64)).shape == (2, 3, 40, 64)
+
+
+def test_without_skips_the_output_depends_on_the_bottleneck_alone() -> None:
+    torch.manual_seed(0)
+    config = UNetConfig(depth=3, base_width=4, skips=False, dropout=0.0)
+    net = UNet(config).eval()
+    image = torch.randn(1, 3, 8, 8)
+    silenced = UNet(config).eval()
+    silenced.load_state_dict(net.state_dict())
+    nn.init.zeros_(silenced.encoder[-1][-1].weight)
+    flat = silenced(image)
+    assert torch.equal(flat, silenced(torch.randn(1, 3, 8, 8)))
+    assert not torch.equal(net(image), flat)

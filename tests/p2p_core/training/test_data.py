@@ -1,0 +1,68 @@
+"""Which pair comes when, and that both images of a pair are treated alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from p2p_core.training.config import AugmentConfig, OptimiserConfig
+from p2p_core.training.data import Batches, ResidentPairs
+
+
+def make_pairs(count: int = 10, size_px: int = 12) -> ResidentPairs:
+    """Each pixel tells its pair and place: band 0 the pair, band 1 the row, band 2 the column. Target = input."""
+    rows, columns = np.meshgrid(np.arange(size_px), np.arange(size_px), indexing="ij")
+    images = np.stack([np.stack([np.full_like(rows, k), rows, columns], axis=-1) for k in range(count)]).astype(np.uint8)
+    return ResidentPairs(images, images.copy(), torch.device("cpu"))
+
+
+def pixels(network_NCHW: torch.Tensor) -> np.ndarray:
+    return ((network_NCHW + 1) * 127.5).round().numpy().astype(int)
+
+
+def test_an_epoch_sees_every_pair_once_and_the_next_in_another_order() -> None:
+    batches = Batches(make_pairs(), AugmentConfig(crop_px=8), 5, seed=1)
+    epochs = [[pixels(batches.at(start).input_NCHW)[:, 0, 0, 0] for start in (first, first + 5)] for first in (0, 10)]
+    orders = [np.concatenate(epoch).tolist() for epoch in epochs]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(10))
+    assert orders[0] != orders[1]
+
+
+def test_input_and_target_get_the_same_crop_and_mirror() -> None:
+    batches = Batches(make_pairs(), AugmentConfig(crop_px=8), 10, seed=2)
+    for start in range(0, 50, 10):
+        batch = batches.at(start)
+        assert torch.equal(batch.input_NCHW, batch.target_NCHW)
+
+
+def test_crops_and_mirrors_reach_every_place() -> None:
+    batches = Batches(make_pairs(), AugmentConfig(crop_px=8), 10, seed=3)
+    corners = set()
+    for start in range(0, 1000, 10):
+        image = pixels(batches.at(start).input_NCHW)
+        mirrored = image[:, 2, 0, 0] > image[:, 2, 0, -1]
+        corners |= set(zip(image[:, 1, 0, 0], image[:, 2, 0, :].min(axis=1), mirrored, strict=True))
+    assert corners == {(y, x, m) for y in range(5) for x in range(5) for m in (False, True)}
+
+
+def test_a_batch_depends_on_its_position_alone() -> None:
+    one, other = (Batches(make_pairs(), AugmentConfig(crop_px=8), 4, seed=4) for _ in range(2))
+    for start in range(0, 24, 4):
+        one.at(start)
+    assert torch.equal(one.at(36).input_NCHW, other.at(36).input_NCHW)
+
+
+def test_jitter_resizes_before_the_crop() -> None:
+    batches = Batches(make_pairs(), AugmentConfig(resize_px=16, crop_px=8, mirror=False), 10, seed=5)
+    image = (batches.at(0).input_NCHW + 1) * 127.5
+    steps = image[:, 2, :, 2:6].diff(dim=-1)
+    assert float(steps.mean()) == pytest.approx(12 / 16, abs=0.05)
+
+
+def test_learning_rate_is_constant_then_falls_and_never_reaches_zero() -> None:
+    schedule = OptimiserConfig(learning_rate=1e-3, decay_from=0.5)
+    assert schedule.learning_rate_at(0.4) == 1e-3
+    assert schedule.learning_rate_at(0.75) == pytest.approx(5e-4)
+    assert schedule.learning_rate_at(0.999) > 0
+    assert OptimiserConfig(learning_rate=1e-3).learning_rate_at(0.999) == 1e-3

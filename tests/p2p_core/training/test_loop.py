@@ -1,0 +1,163 @@
+"""A run does what its configuration says, resumes exactly, and stops with a message when it cannot go on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from p2p_core.config import replace
+from p2p_core.errors import CheckpointError, ConfigError, DivergenceError, StoreError
+from p2p_core.inference.bundle import load_bundle
+from p2p_core.model.discriminator import PatchGANConfig
+from p2p_core.model.generator import UNetConfig
+from p2p_core.training.checkpoint import latest_checkpoint
+from p2p_core.training.config import AugmentConfig, OptimiserConfig, RunConfig
+from p2p_core.training.loop import TrainingResult, train
+from p2p_core.training.tracker import JsonLinesTracker, read_metrics
+
+CONFIG = RunConfig(
+    recipe="small",
+    generator=UNetConfig(depth=3, base_width=8),
+    discriminator=PatchGANConfig(num_layers=1, base_width=8),
+    optimiser=OptimiserConfig(decay_from=0.5),
+    augment=AugmentConfig(crop_px=64),
+    batch_size=2,
+    budget_images=48,
+    validate_every_images=24,
+    checkpoint_every_images=8,
+    log_every_images=8,
+    ema_images=16,
+)
+
+
+class Silent:
+    def update(self, done: int, note: str = "") -> None: ...
+
+
+class KillAt:
+    """SIGKILLs its own process once so many images are seen."""
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+
+    def update(self, done: int, note: str = "") -> None:  # noqa: ARG002
+        if done >= self.images:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(config: RunConfig, store: Path, run_dir: Path, *, resume: bool = False, kill_at: int | None = None) -> TrainingResult:
+    torch.set_num_threads(1)
+    checkpoint = latest_checkpoint(run_dir / "checkpoints") if resume else None
+    tracker = JsonLinesTracker(run_dir, resume_from=int(checkpoint.name) if checkpoint else 0)
+    progress = KillAt(kill_at) if kill_at else Silent()
+    try:
+        return train(config, store, run_dir, tracker=tracker, progress=progress, resume=resume, device="cpu")
+    finally:
+        tracker.close()
+
+
+@pytest.fixture(scope="module")
+def trained(pair_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("run")
+    run(CONFIG, pair_store, run_dir)
+    return run_dir
+
+
+def test_a_run_leaves_bundle_sheets_metrics_checkpoints_and_result(trained: Path) -> None:
+    result = TrainingResult.model_validate_json((trained / "result.json").read_text())
+    assert result.images_seen == 48
+    bundle = load_bundle(result.bundle)
+    assert bundle.digest == result.bundle_digest
+    assert bundle.spec.images_seen == 48
+    assert {"frozen_l1", "instance_l1"} <= set(bundle.spec.metrics)
+    assert [path.name for path in sorted((trained / "sheets").iterdir())] == ["00000024.png", "00000048.png"]
+    assert [m["images_seen"] for m in read_metrics(trained / "metrics.jsonl") if "generator_l1" in m] == [8, 16, 24, 32, 40, 48]
+
+
+def test_a_killed_run_resumes_to_identical_bytes(pair_store: Path, trained: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=run, args=(CONFIG, pair_store, tmp_path), kwargs={"kill_at": 32})
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    resumed = run(CONFIG, pair_store, tmp_path, resume=True)
+    assert 0 < resumed.resumed_from < 48
+    for name in ("weights.safetensors", "gate_pairs.safetensors", "model.json"):
+        assert (tmp_path / "bundle" / name).read_bytes() == (trained / "bundle" / name).read_bytes(), name
+    last = "checkpoints/0000000048/state.safetensors"
+    assert (tmp_path / last).read_bytes() == (trained / last).read_bytes()
+    seen = [m["images_seen"] for m in read_metrics(tmp_path / "metrics.jsonl") if "generator_l1" in m]
+    assert seen == [8, 16, 24, 32, 40, 48]
+
+
+def test_training_lowers_l1_far_below_the_start(pair_store: Path, tmp_path: Path) -> None:
+    config = replace(
+        CONFIG, budget_images=1200, validate_every_images=0, checkpoint_every_images=0, ema_images=0, batch_size=4,
+        optimiser=OptimiserConfig(learning_rate=2e-3),
+    )  # fmt: skip
+    result = run(config, pair_store, tmp_path)
+    losses = [m["generator_l1"] for m in read_metrics(tmp_path / "metrics.jsonl") if "generator_l1" in m]
+    assert losses[-1] < losses[0] / 3
+    assert result.metrics["frozen_l1"] < 25
+
+
+def test_resuming_with_another_configuration_is_refused_by_name(pair_store: Path, trained: Path) -> None:
+    with pytest.raises(CheckpointError, match="seed"):
+        run(replace(CONFIG, seed=1), pair_store, trained, resume=True)
+
+
+def test_a_truncated_checkpoint_is_refused_and_named(pair_store: Path, tmp_path: Path) -> None:
+    run(CONFIG, pair_store, tmp_path)
+    newest = latest_checkpoint(tmp_path / "checkpoints")
+    assert newest is not None
+    state = newest / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"state\.safetensors is damaged"):
+        run(CONFIG, pair_store, tmp_path, resume=True)
+
+
+def test_a_half_written_checkpoint_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "0000000010").mkdir()
+    (tmp_path / "0000000010" / "checkpoint.json").write_text("{}")
+    (tmp_path / "0000000020").mkdir()
+    assert latest_checkpoint(tmp_path) == tmp_path / "0000000010"
+
+
+def test_a_store_whose_bands_do_not_fit_is_refused(pair_store: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, generator=UNetConfig(depth=3, base_width=8, input_bands=1))
+    with pytest.raises(ConfigError, match="pairs 3 with 3 bands"):
+        run(config, pair_store, tmp_path)
+
+
+def test_a_crop_larger_than_the_tiles_is_refused(pair_store: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="72x72"):
+        run(replace(CONFIG, augment=AugmentConfig(crop_px=80)), pair_store, tmp_path)
+
+
+def test_divergence_is_an_error_that_keeps_the_checkpoints(pair_store: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, optimiser=OptimiserConfig(learning_rate=1e30), log_every_images=16)
+    with pytest.raises(DivergenceError, match="not a number"):
+        run(config, pair_store, tmp_path)
+    assert latest_checkpoint(tmp_path / "checkpoints") is not None
+
+
+def test_same_seed_same_weights_and_another_seed_others(pair_store: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, budget_images=8, validate_every_images=0)
+    digests = [
+        (run(replace(config, seed=seed), pair_store, tmp_path / str(k)).bundle / "weights.safetensors").read_bytes()
+        for k, seed in enumerate((3, 3, 4))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_elapsed_time_is_real(trained: Path) -> None:
+    result = TrainingResult.model_validate_json((trained / "result.json").read_text())
+    assert 0 < result.elapsed_s < time.monotonic()
+    assert np.isfinite(list(result.metrics.values())).all()
