@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from p2p_core.errors import SizeMismatchError
 from p2p_core.geometry import Window, align_down, align_up
 from p2p_core.rasters.geotiff import warped
-from p2p_core.rasters.grid import Bounds
+from p2p_core.rasters.grid import SLIVER_PX, Bounds
 from p2p_core.rasters.protocol import Raster, bounds, require_inside
 from p2p_core.rasters.registry import open_raster
 
@@ -23,7 +23,7 @@ _FILTER_PX = 2  # cv2's cubic filter reaches two source pixels to each side
 
 
 def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
-    """Open the input so that its pixels lie on the target's: as it is, resampled by place, or scaled by size.
+    """Open the input so that its pixels lie on the target's: as it is, scaled, or resampled by place.
 
     Georeferenced rasters must have one CRS, and the input must cover `area` of the target. Plain images must have the same
     shape up to one scale.
@@ -34,20 +34,36 @@ def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
     """
     source = open_raster(input_path)
     try:
-        if source.crs is None or target.crs is None:
-            return _by_size(source, target)
+        if source.crs is None or target.crs is None or target.transform is None:
+            _require_same_shape(source, target)
+            return _scaled(source, target)
         _require_same_ground(source, target, area)
-        if source.transform == target.transform and _size(source) == _size(target):
-            return source
+        if source.nodata is None and _share_corners(source, target):
+            # Scaling is faster than warping, and exact: GDAL rounds the mean of 2 x 2 now up, now down.
+            return _scaled(source, target)
     except BaseException:
         source.close()
         raise
     source.close()
-    assert target.transform is not None  # it has a CRS and bounds
     return warped(input_path, target.crs, target.transform, target.height_px, target.width_px)
 
 
-def _by_size(source: Raster, target: Raster) -> Raster:
+def _scaled(source: Raster, target: Raster) -> Raster:
+    same = (source.height_px, source.width_px) == (target.height_px, target.width_px)
+    return source if same else ScaledRaster(source, target.height_px, target.width_px)
+
+
+def _share_corners(source: Raster, target: Raster) -> bool:
+    """North up, one shape, and the same bounds to a thousandth of a target pixel."""
+    if not all(raster.transform and not raster.transform[1] and not raster.transform[3] for raster in (source, target)):
+        return False
+    own, wanted = bounds(source), bounds(target)
+    margin = SLIVER_PX * (wanted.east - wanted.west) / target.width_px
+    same = own.contains(wanted, margin=margin) and wanted.contains(own, margin=margin)
+    return same and source.height_px * target.width_px == source.width_px * target.height_px
+
+
+def _require_same_shape(source: Raster, target: Raster) -> None:
     if (source.crs is None) != (target.crs is None):
         placed, plain = (target, source) if source.crs is None else (source, target)
         raise SizeMismatchError(
@@ -60,7 +76,6 @@ def _by_size(source: Raster, target: Raster) -> Raster:
             " px: one is not the other at another scale",
             remedy="Crop both to the same ground, or georeference both",
         )
-    return source if _size(source) == _size(target) else ScaledRaster(source, target.height_px, target.width_px)
 
 
 def _require_same_ground(source: Raster, target: Raster, area: Window) -> None:
@@ -84,18 +99,14 @@ def _require_same_ground(source: Raster, target: Raster, area: Window) -> None:
         )
 
 
-def _size(raster: Raster) -> tuple[int, int]:
-    return raster.height_px, raster.width_px
-
-
 class ScaledRaster(Raster):
-    """A plain image at another scale. A pixel depends on its place alone, not on the window it is read with."""
+    """A raster at another scale of the same shape. A pixel depends on its place alone, not on the window it is read with."""
 
     def __init__(self, source: Raster, height_px: int, width_px: int) -> None:
         self._source = source
         self._scale = Fraction(source.height_px, height_px)
         self.name, self.bands, self.dtype, self.nodata = source.name, source.bands, source.dtype, source.nodata
-        self.crs, self.transform = source.crs, source.transform
+        self.crs, self.transform = None, None
         self.height_px, self.width_px = height_px, width_px
 
     def read(self, window: Window) -> NDArray[Any]:

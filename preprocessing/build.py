@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from p2p_core.config import Config
 from p2p_core.errors import EmptySourceError, StoreError
 from p2p_core.pairstore.assemble import assemble_version
-from p2p_core.pairstore.layout import StoreLayout
+from p2p_core.pairstore.layout import SPLITS, StoreLayout
 from p2p_core.pairstore.manifest import DatasetSpec, Manifest, build_key, read_manifest
 from p2p_core.pairstore.schema import SourceRecord
 from p2p_core.pairstore.verify import version_problems
@@ -243,7 +243,7 @@ def _summary(
     return BuildSummary(
         version_path=version,
         digest=manifest.digest,
-        counts=manifest.counts,
+        counts={split: manifest.counts[split] for split in SPLITS},
         rejected=manifest.rejected,
         num_buckets_built=origins.count("built"),
         num_buckets_reused=origins.count("reused"),

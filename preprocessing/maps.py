@@ -7,11 +7,11 @@ origin lies in it, row by row. Legend: H W pixels, C bands.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,22 +148,28 @@ class MapsBuilder:
 
     def build(self, source: MapsSource) -> Iterator[Outcome]:
         with self._open() as (input_raster, target_raster, _):
+            ground = _ground(source.windows)
+            read_input, read_target = _reader(input_raster, ground), _reader(target_raster, ground)
             for window in source.windows:
-                yield self._tile(source.source_id, window, input_raster, target_raster)
+                pair_id = f"y{window.y_px:07d}_x{window.x_px:07d}"
+                try:
+                    pair = Pair(pair_id, source.source_id, read_input(window), read_target(window), window)
+                except RasterError as error:
+                    yield Rejected(source.source_id, pair_id, error.reason, error.problem, window)
+                    continue
+                yield self._judge(pair, input_raster.nodata, target_raster.nodata)
 
-    def _tile(self, source_id: str, window: Window, input_raster: Raster, target_raster: Raster) -> Outcome:
-        pair_id = f"y{window.y_px:07d}_x{window.x_px:07d}"
-        try:
-            input_HWC, target_HWC = input_raster.read(window), target_raster.read(window)
-        except RasterError as error:
-            return Rejected(source_id, pair_id, error.reason, error.problem, window)
-        nodata = max(_nodata_fraction(input_HWC, input_raster), _nodata_fraction(target_HWC, target_raster))
-        if nodata > self.parameters.max_nodata_fraction:
-            return Rejected(source_id, pair_id, "nodata", f"{nodata:.1%} of its pixels hold no data", window)
+    def _judge(self, pair: Pair, input_nodata: float | None, target_nodata: float | None) -> Outcome:
+        def reject(reason: str, detail: str) -> Rejected:
+            return Rejected(pair.source_id, pair.pair_id, reason, detail, pair.window)
+
+        empty = max(_nodata_fraction(pair.input_HWC, input_nodata), _nodata_fraction(pair.target_HWC, target_nodata))
+        if empty > self.parameters.max_nodata_fraction:
+            return reject("nodata", f"{empty:.1%} of its pixels hold no data")
         water = self.parameters.water
-        if water and (fraction := water.fraction(input_HWC)) > water.max_fraction:
-            return Rejected(source_id, pair_id, "ocean_only", f"{fraction:.1%} of its pixels are water", window)
-        return self.parameters.quality.judge(Pair(pair_id, source_id, input_HWC, target_HWC, window))
+        if water and (fraction := water.fraction(pair.input_HWC)) > water.max_fraction:
+            return reject("ocean_only", f"{fraction:.1%} of its pixels are water")
+        return self.parameters.quality.judge(pair)
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Raster, Raster, Window]]:
@@ -206,7 +212,20 @@ def _require_bands(raster: Raster, encoding_name: str) -> None:
         )
 
 
-def _nodata_fraction(pixels_HWC: NDArray[Any], raster: Raster) -> float:
-    if raster.nodata is None:
-        return 0.0
-    return float((pixels_HWC == raster.nodata).all(axis=-1).mean())
+def _nodata_fraction(pixels_HWC: NDArray[np.uint8], nodata: float | None) -> float:
+    return 0.0 if nodata is None else float((pixels_HWC == nodata).all(axis=-1).mean())
+
+
+def _ground(windows: Sequence[Window]) -> Window:
+    """The smallest window around all of them."""
+    y, x = min(w.y_px for w in windows), min(w.x_px for w in windows)
+    return Window(y, x, max(w.y_end_px for w in windows) - y, max(w.x_end_px for w in windows) - x)
+
+
+def _reader(raster: Raster, ground: Window) -> Callable[[Window], NDArray[np.uint8]]:
+    """Tiles overlap, so the ground is read once; where part of it cannot be, tile by tile, so that only bad tiles fail."""
+    try:
+        ground_HWC = raster.read(ground)
+    except RasterError:
+        return raster.read
+    return lambda window: ground_HWC[window.shift(-ground.y_px, -ground.x_px).slices]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -31,7 +32,8 @@ class QualityRule(Config):
 
 def largest_std(pixels_HWC: NDArray[np.uint8]) -> float:
     """The standard deviation of the band that varies most, in grey levels."""
-    return float(pixels_HWC.std(axis=(0, 1), dtype=np.float64).max())
+    _, deviations = cv2.meanStdDev(pixels_HWC)
+    return float(deviations.max())
 
 
 def first_with_digest(items: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -52,13 +52,13 @@ class BandSums(Config):
 
     def add(self, pixels: NDArray[np.uint8]) -> BandSums:
         """With the pixels of an (..., C) array."""
-        flat = pixels.reshape(-1, pixels.shape[-1]).astype(np.uint64)
-        squares = (flat * flat).sum(axis=0)
+        levels = np.arange(256)
+        histograms = [np.bincount(pixels[..., band].ravel(), minlength=256) for band in range(pixels.shape[-1])]
         return self.merge(
             BandSums(
-                num_pixels=len(flat),
-                total=tuple(int(s) for s in flat.sum(axis=0)),
-                total_of_squares=tuple(int(s) for s in squares),
+                num_pixels=pixels[..., 0].size,
+                total=tuple(int((histogram * levels).sum()) for histogram in histograms),
+                total_of_squares=tuple(int((histogram * levels**2).sum()) for histogram in histograms),
             )
         )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
 from p2p_core.errors import StoreError
-from p2p_core.pairstore.layout import ROLES, array_path
+from p2p_core.pairstore.layout import ROLES, SPLITS, array_path
 from p2p_core.pairstore.manifest import Manifest, read_manifest
 from p2p_core.pairstore.schema import (
     PAIRS_TABLE,
@@ -72,10 +72,10 @@ class PairStore:
             StoreError: the store has no pair in it, or no split has this name.
         """
         if not self.manifest.counts.get(name):
-            filled = {split: count for split, count in self.manifest.counts.items() if count}
+            counts = self.manifest.counts
             raise StoreError(
                 f"{self.version_path} has no pairs in split {name!r}",
-                remedy=f"Use one of: {', '.join(f'{split} ({count} pairs)' for split, count in filled.items())}",
+                remedy=f"Use one of: {', '.join(f'{split} ({counts[split]} pairs)' for split in SPLITS if counts[split])}",
             )
         records = tuple(record for record in self.pairs if record.split == name)
         return PairSplit(self.version_path, name, records, self.manifest.layout.pairs_per_shard)
@@ -119,8 +119,8 @@ class PairSplit:
         whole_NHWC = np.empty((len(slots), *self._arrays[role].shape[1:]), dtype=np.uint8)
         for shard in np.unique(shards):
             chosen = shards == shard
-            start = int(shard) * self._pairs_per_shard
-            whole_NHWC[chosen] = self._decode(role, slice(start, start + self._pairs_per_shard))[slots[chosen] - start]
+            first, last = int(slots[chosen].min()), int(slots[chosen].max())  # reading empty slots takes time too
+            whole_NHWC[chosen] = self._decode(role, slice(first, last + 1))[slots[chosen] - first]
         return whole_NHWC
 
     def _decode(self, role: str, slots: int | slice) -> NDArray[np.uint8]:

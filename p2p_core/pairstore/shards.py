@@ -27,10 +27,9 @@ _FORMAT = "zarr.json"
 def encode_shard(pixels_NHWC: NDArray[np.uint8], pairs_per_shard: int) -> bytes | None:
     """1..pairs_per_shard pairs -> the bytes of a shard file; None where every pixel is 0, which Zarr stores as absence."""
     num_pairs, *pair_shape = pixels_NHWC.shape
-    whole_NHWC = np.zeros((pairs_per_shard, *pair_shape), dtype=np.uint8)
-    whole_NHWC[:num_pairs] = pixels_NHWC
     files: dict[str, Buffer] = {}
-    _create_array(files, None, whole_NHWC.shape, pairs_per_shard)[...] = whole_NHWC
+    array = _create_array(files, None, (pairs_per_shard, *pair_shape), pairs_per_shard)
+    array[:num_pairs] = pixels_NHWC
     shards = [buffer.to_bytes() for name, buffer in files.items() if name != _FORMAT]
     return shards[0] if shards else None
 
