@@ -25,6 +25,7 @@ __all__ = [
     "build_lock",
     "building_path",
     "current_version",
+    "find_version",
     "is_version",
     "publish",
     "set_current",
@@ -76,14 +77,15 @@ def build_lock(store_path: Path) -> Iterator[None]:
     """
     with output_errors(store_path):
         _claim(store_path)
-        with (store_path / LOCK).open("w") as lock:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OutputError(
-                    f"Another process is building {store_path}", remedy="Wait until it is done, or choose another output"
-                ) from None
-            yield
+        lock = (store_path / LOCK).open("w")
+    with lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                f"Another process is building {store_path}", remedy="Wait until it is done, or choose another output"
+            ) from None
+        yield
 
 
 def _claim(store_path: Path) -> None:
