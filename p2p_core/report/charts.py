@@ -63,7 +63,7 @@ def bin_means(points: Sequence[Point], max_points: int = MAX_POINTS) -> list[Poi
 
 def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten that lie in [low, high], near `about` of them."""
-    if not high > low:
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-99):  # too near to tell their multiples apart
         return [low]
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))

@@ -91,6 +91,10 @@ class Page:
         return step_rows(self.demo) if isinstance(self.demo, Demo) else ()
 
     @property
+    def model(self) -> str:
+        return self.demo.model if isinstance(self.demo, Demo) else ""
+
+    @property
     def hardware(self) -> str:
         return hardware(self.demo) if isinstance(self.demo, Demo) else ""
 

@@ -50,6 +50,7 @@ class Demo(Record):
     steps: tuple[Step, ...] = ()
     total_s: float | None = None
     promoted: bool | None = None
+    model: str = ""
     hardware: str | dict[str, Any] = ""
     versions: dict[str, Any] = Field(default_factory=dict)
     digests: dict[str, Any] = Field(default_factory=dict)

@@ -20,17 +20,14 @@ from p2p_core.archive.seams import SeamCheck
 from p2p_core.evaluation.evaluate import Evaluation, Protocol, Scores
 from p2p_core.evaluation.sheets import contact_sheet, save_png
 from p2p_core.files import write_json
-from p2p_core.geometry import TileGrid, Window
-from p2p_core.pairstore.assemble import assemble_version
+from p2p_core.geometry import Window
 from p2p_core.pairstore.layout import StoreLayout
-from p2p_core.pairstore.manifest import DatasetSpec
-from p2p_core.pairstore.schema import RejectedRecord, SourceRecord
-from p2p_core.pairstore.versions import build_lock, building_path, publish
-from p2p_core.pairstore.writer import BucketWriter
 from p2p_core.rasters.cut import cut_scene, cut_xyz, georeference_image
 from p2p_core.rasters.grid import Bounds
 from p2p_core.rasters.protocol import full_window, grid_of
 from p2p_core.rasters.registry import open_raster
+from preprocessing.build import build_dataset
+from preprocessing.maps import MapsBuilder, MapsParameters, WaterRule
 from preprocessing.split import BlockSplit
 
 Pixels = NDArray[np.uint8]
@@ -92,60 +89,13 @@ def make_sources(sources: Path, map_HWC: Pixels, aerial_HWC: Pixels, shape: Demo
     cut_xyz(sources / "map.tif", sources / "xyz", shape.zoom, shape.region)
 
 
-def region_window(aerial: Path, region: Bounds) -> Window:
-    with open_raster(aerial) as raster:
-        return grid_of(raster)._window_inside(region)
-
-
 def make_pairs(store: Path, sources: Path, shape: DemoShape) -> None:
-    """One source, one bucket; blocks split as the real builder does, dark tiles rejected as ocean."""
-    layout = StoreLayout(num_buckets=1, pairs_per_shard=64)
-    with open_raster(sources / "aerial.tif") as raster:
-        area, aerial_HWC = full_window(raster), raster.read(full_window(raster))
-    rule = BlockSplit(
-        area=area,
-        block_px=shape.block_px,
-        buffer_px=4,
-        reserved=(region_window(sources / "aerial.tif", shape.region),),
-        wraps=True,
-    )
-    spec = DatasetSpec(
-        builder="maps",
-        builder_version=1,
-        parameters={"tile_px": shape.tile_px},
-        split_rule=rule.model_dump(mode="json"),
-        input_encoding="rgb",
-        target_encoding="rgb",
-        height_px=shape.tile_px,
-        width_px=shape.tile_px,
-        layout=layout,
-    )
-    grid = TileGrid(area.height_px, area.width_px, shape.tile_px, shape.tile_px // 2)
-    with build_lock(store):
-        root = building_path(store, "b" * 64)
-        writer = BucketWriter(root, layout, 0, "b" * 64)
-        for window in grid:
-            _add(writer, rule, window, aerial_HWC[window.slices])
-        manifest = assemble_version(
-            root,
-            spec,
-            [SourceRecord("world", "0" * 64)],
-            [writer.commit()],
-            build_key="b" * 64,
-            num_slots=layout.num_slots([len(grid)]),
-        )
-        publish(store, root, manifest)
-
-
-def _add(writer: BucketWriter, rule: BlockSplit, window: Window, pixels_HWC: Pixels) -> None:
-    name = f"y{window.y_px:05d}_x{window.x_px:05d}"
-    split = rule.split_of(window)
-    if split in ("train", "val", "test") and pixels_HWC.mean() < 75:
-        writer.reject(RejectedRecord("world", name, "ocean", "97 % of it is open water", window))
-    elif split in ("train", "val", "test"):
-        writer.add(split, "world", name, pixels_HWC, pixels_HWC, window=window)
-    else:
-        writer.reject(RejectedRecord("world", name, split, "Within 4 px of it lie blocks of more than one split", window))
+    water = WaterRule()
+    parameters = MapsParameters(tile_px=shape.tile_px, stride_px=shape.tile_px // 2, source_px=shape.block_px, water=water)
+    builder = MapsBuilder((sources / "map.tif", sources / "aerial.tif"), parameters)
+    reserved = (builder.window_around(shape.region),)
+    rule = BlockSplit(area=builder.area(), block_px=shape.block_px, buffer_px=4, reserved=reserved, wraps=True)
+    build_dataset(builder, store, rule, layout=StoreLayout(num_buckets=4, pairs_per_shard=32))
 
 
 def tiles(sources: Path, name: str, shape: DemoShape, count: int) -> Pixels:
@@ -283,10 +233,11 @@ def demo_record(*, promoted: bool) -> Mapping[str, Any]:
         "steps": [{"name": n, "elapsed_s": s, "reused": r, "detail": d} for n, s, r, d in names],
         "total_s": 293.7,
         "promoted": promoted,
+        "model": "models:/world-map2aerial/1",
         "hardware": "2 CPU cores, 4 GB",
         "versions": {"python": "3.11.7", "torch": "2.13.0", "prefect": "3.8.8", "dask": "2026.8.0", "zarr": "3.1.6"},
         "digests": {"dataset": "d" * 64, "bundle": "a" * 64, "output": {"scene": "e" * 64, "xyz": "f" * 64}},
-        "budget": {"images": 6000, "chosen_for_minutes": 3.0},
+        "budget": {"images": 6000, "chosen_by": "minutes", "minutes": 3.0, "every_images": 1000},
         "ways_to_look": [
             "mlflow ui --backend-store-uri sqlite:///demo-output/mlflow.db",
             "prefect server start",

@@ -157,7 +157,7 @@ def test_split_map_counts_and_draws_every_tile_and_the_reserved_ground(demo: Pat
         assert layer.path.count("M") == layer.count > 0
     assert sum(rejection.count for rejection in drawn.rejections) == layers["rejected"].count
     assert [r.reason for r in drawn.rejections[:1]] == [max(drawn.rejections, key=lambda r: r.count).reason]
-    assert drawn.reserved == (Window(36, 135, 198, 135),)
+    assert drawn.reserved == (Window(35, 135, 200, 135),)
 
 
 def test_tiles_are_rectangles_in_pixels_of_the_target() -> None:
