@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from p2p_core.errors import EmptySourceError
 from p2p_core.files import write_atomic
@@ -152,7 +151,7 @@ def template() -> Template:
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.tests["not_made"] = lambda part: isinstance(part, NotMade)
     environment.filters.update(facts=facts, duration=duration)
-    style, script = (Markup(loader.get_source(environment, name)[0]) for name in ("report.css", "report.js"))
+    style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
     return environment.get_template("template.html", globals={"style": style, "script": script})
 
 
