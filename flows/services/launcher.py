@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from flows.services.leash import start_on_leash, stop_process
@@ -26,6 +26,7 @@ from p2p_core.progress import Progress, ProgressLine
 
 __all__ = ["TrainingProcessError", "launch_training"]
 
+_LEAVE_S = 30.0
 ProgressFor = Callable[[int], AbstractContextManager[Progress]]
 
 
@@ -67,6 +68,8 @@ def _follow(process: subprocess.Popen[bytes], progress_for: ProgressFor) -> Trai
             for message in messages:
                 if isinstance(message, Advanced):
                     progress.update(message.images_seen, message.note)
+    with suppress(subprocess.TimeoutExpired):  # its result counts, however long it takes to leave
+        process.wait(_LEAVE_S)
     if isinstance(message, Finished):
         return message.outcome
     if isinstance(message, Failed):

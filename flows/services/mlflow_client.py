@@ -23,14 +23,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-__all__ = ["connect", "experiment_id", "local_tracking_uri", "mlflow_errors"]
+__all__ = ["connect", "experiment_id", "mlflow_errors"]
 
 _SQLITE = "sqlite:///"
-
-
-def local_tracking_uri(directory: Path) -> str:
-    """The embedded store of this directory: `mlflow.db`."""
-    return f"{_SQLITE}{directory.resolve() / 'mlflow.db'}"
 
 
 def connect(tracking_uri: str) -> MlflowClient:

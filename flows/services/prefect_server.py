@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flows.services.leash import start_on_leash, stop_process, wear_leash
@@ -33,7 +33,7 @@ def server_environment(home: Path) -> dict[str, str]:
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_ENABLED": "false",
+        "PREFECT_SERVER_UI_ENABLED": "true",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_LOGGING_LEVEL": "ERROR",
         "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
@@ -67,10 +67,23 @@ def prefect_server(home: Path, *, startup_timeout_s: float = 120.0) -> Iterator[
         try:
             _wait_until_healthy(process, api_url, log_path, startup_timeout_s)
             with temporary_settings(updates={PREFECT_API_URL: api_url, PREFECT_HOME: home}):
-                yield api_url
+                try:
+                    yield api_url
+                finally:
+                    _send_what_is_pending()
             time.sleep(2 * _FLUSH_S)
         finally:
             stop_process(process)
+
+
+def _send_what_is_pending() -> None:
+    """Prefect sends logs and events from threads of its own, which would wait a minute for a server that is gone."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    with suppress(RuntimeError):  # nothing was ever logged
+        APILogWorker.instance().drain()
+    EventsWorker.drain_all()
 
 
 def _free_port() -> int:

@@ -10,7 +10,6 @@ import importlib.metadata
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,14 @@ from mlflow.types import Schema, TensorSpec
 
 import p2p_core.inference.bundle
 from flows.services.mlflow_client import connect, experiment_id, mlflow_errors
+from flows.services.models import ResolvedModel
 from p2p_core.config import Config
 from p2p_core.encodings import encoding
 from p2p_core.errors import BundleError, UsageError
 from p2p_core.files import output_errors
 from p2p_core.inference.bundle import BundleSpec, load_bundle, verify_bundle
 
-__all__ = ["DIGEST_TAG", "ResolvedModel", "find_version", "is_registry_uri", "register_bundle", "resolve_model"]
+__all__ = ["DIGEST_TAG", "Registration", "fetch_model", "find_version", "register_bundle"]
 
 DIGEST_TAG = "p2p.bundle_digest"
 _BUNDLE = "bundle"
@@ -39,45 +39,14 @@ _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\
 _REQUIREMENTS = ("torch", "numpy", "safetensors", "pydantic", "pyyaml")
 
 
-class ResolvedModel(Config):
-    """A model as a job pins it.
-
-    Attributes:
-        bundle: directory of the bundle.
-        digest: sha256 that names its content.
-        name, version: the registry's; None for a bundle that was given as a directory.
-        alias: what was asked for, if it was an alias.
-    """
-
-    bundle: Path
-    digest: str
-    name: str | None = None
-    version: str | None = None
-    alias: str | None = None
-
-    @property
-    def uri(self) -> str:
-        """The exact version, never the alias."""
-        return f"models:/{self.name}/{self.version}" if self.name else str(self.bundle)
-
-
-def is_registry_uri(model: str) -> bool:
-    return model.startswith("models:")
-
-
-def resolve_model(model: str, *, tracking_uri: str, cache: Path) -> ResolvedModel:
-    """A bundle directory, or `models:/NAME@ALIAS` or `models:/NAME/VERSION`, as a checked bundle on this machine.
-
-    A bundle from the registry is downloaded once into `cache/<digest>`.
+def fetch_model(model: str, *, tracking_uri: str, cache: Path) -> ResolvedModel:
+    """`models:/NAME@ALIAS` or `models:/NAME/VERSION` as a checked bundle, downloaded once into `cache/<digest>`.
 
     Raises:
         UsageError: `model` is neither.
-        BundleError: there is no such version, or the bundle is damaged.
+        BundleError: there is no such version, or its bundle is damaged.
         ServiceError: MLflow does not answer.
     """
-    if not is_registry_uri(model):
-        bundle = load_bundle(Path(model))
-        return ResolvedModel(bundle=bundle.path, digest=bundle.digest)
     client = connect(tracking_uri)
     version, alias = find_version(client, tracking_uri, model)
     digest = version.tags.get(DIGEST_TAG)
@@ -86,7 +55,7 @@ def resolve_model(model: str, *, tracking_uri: str, cache: Path) -> ResolvedMode
             f"{model} holds no bundle: version {version.version} was not registered by p2p",
             remedy="Register one with `p2p train --register NAME`",
         )
-    bundle_dir = _fetch(version.source, digest, cache, tracking_uri)
+    bundle_dir = _download(version.source, digest, cache, tracking_uri)
     return ResolvedModel(bundle=bundle_dir, digest=digest, name=version.name, version=str(version.version), alias=alias)
 
 
@@ -118,7 +87,7 @@ def _known_versions(client: MlflowClient, name: str) -> str:
     return f"{name} has versions {', '.join(map(str, versions))}" if versions else f"there is no model named {name}"
 
 
-def _fetch(source: str, digest: str, cache: Path, tracking_uri: str) -> Path:
+def _download(source: str, digest: str, cache: Path, tracking_uri: str) -> Path:
     bundle = cache / digest
     if bundle.exists() and not verify_bundle(bundle):
         return bundle
@@ -139,9 +108,15 @@ def _fetch(source: str, digest: str, cache: Path, tracking_uri: str) -> Path:
     return bundle
 
 
-def register_bundle(
-    bundle_dir: Path, name: str, *, tracking_uri: str, run_id: str | None = None, tags: Mapping[str, str] | None = None
-) -> str:
+class Registration(Config):
+    """`existed`: the same bundle had been registered before, and this is the version it has."""
+
+    name: str
+    version: str
+    existed: bool
+
+
+def register_bundle(bundle_dir: Path, name: str, *, tracking_uri: str, run_id: str | None = None) -> Registration:
     """A new version of the registered model `name`; the same bundle registered again gives the version it already has.
 
     Args:
@@ -158,10 +133,11 @@ def register_bundle(
             client.create_registered_model(name, description="A pix2pix bundle; see its card.md. Made by p2p.")
         for version in client.search_model_versions(f"name = '{name}'"):
             if version.tags.get(DIGEST_TAG) == bundle.digest:
-                return str(version.version)
+                return Registration(name=name, version=str(version.version), existed=True)
         source, run_id = _store(client, bundle_dir, bundle.spec, bundle.digest, name, tracking_uri, run_id)
-        all_tags = {DIGEST_TAG: bundle.digest, "p2p.dataset_digest": bundle.spec.dataset_digest, **(tags or {})}
-        return str(client.create_model_version(name, source, run_id=run_id, tags=all_tags).version)
+        tags = {DIGEST_TAG: bundle.digest, "p2p.dataset_digest": bundle.spec.dataset_digest}
+        version = client.create_model_version(name, source, run_id=run_id, tags=tags).version
+        return Registration(name=name, version=str(version), existed=False)
 
 
 def _store(

@@ -1,0 +1,41 @@
+"""The command line `p2p`. Exit 0 done; 1 the data or the result is bad, and the message says which item and why; 2 wrong usage.
+
+Commands import what they need when they run, so that `p2p --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from flows.cli.app import app
+from p2p_core.errors import P2PError
+
+__all__ = ["main", "run"]
+
+_SYSTEM_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE}
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code. What a user can cause ends in one message, never in a traceback."""
+    try:
+        app(arguments, prog_name="p2p")
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print("Interrupted. Run the same command again: what was done is kept.", file=sys.stderr)
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except P2PError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        if error.errno not in _SYSTEM_REFUSALS:
+            raise
+        place = f" {error.filename}" if error.filename else ""
+        print(f"Error: The system refused{place}: {error.strerror}. Free space or choose another place.", file=sys.stderr)
+        return 1
+    return 0

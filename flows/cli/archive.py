@@ -1,0 +1,85 @@
+"""`p2p translate`, `p2p export` and `p2p status`: any raster through a model, and out again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flows.cli.options import AsJson, Model, SchedulerAddress, TrackingUri, print_json
+
+__all__ = ["export", "status", "translate"]
+
+Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="The directory that `p2p translate` wrote.")]
+
+
+def translate(
+    model: Model,
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, GeoTIFF, VRT, XYZ tree or Zarr array.")],
+    output: Output,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes, one per CPU unless given; 0: this one.")] = None,
+    scheduler: SchedulerAddress = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda on every worker.")] = "cpu",
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Translate a whole raster without seams, into Zarr. Run it again: only missing or stale blocks are done.
+
+    \b
+    Examples:
+      p2p translate models:/map2aerial@champion region.tif out
+      p2p translate run/bundle tiles/ out --scheduler tcp://10.0.0.5:8786
+    """
+    from flows.stages.executors import Workers, available_cpus
+    from flows.stages.translate import TranslateRequest
+    from flows.stages.translate import translate as translate_stage
+
+    request = TranslateRequest(
+        model=model,
+        source=source,
+        output=output,
+        tracking_uri=tracking_uri,
+        workers=Workers(count=available_cpus() if workers is None else workers, scheduler=scheduler),
+        device=device,
+    )
+    made = translate_stage(request)
+    if made.changed_pins:
+        print(f"{output} was made anew: changed since the earlier run: {', '.join(made.changed_pins)}")
+    print(f"{output}: {made.num_done} blocks, {made.num_reused} of them done before\noutput {made.output_digest}")
+
+
+def export(
+    output: Output,
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="The file or directory to write.")],
+    to: Annotated[Literal["cog", "xyz"], typer.Option(help="A Cloud Optimized GeoTIFF, or z/x/y.png tiles.")],
+) -> None:
+    """Export a finished translation, with its CRS and what made it.
+
+    \b
+    Examples:
+      p2p export out region.tif --to cog
+      p2p export out tiles --to xyz
+    """
+    from flows.stages.translate import EXPORTS
+
+    print(EXPORTS[to](output, dest))
+
+
+def status(output: Output, as_json: AsJson = False) -> None:
+    """How far a translation is, also while it runs: planned, done, failed, remaining, time left.
+
+    \b
+    Example:
+      p2p status out --json
+    """
+    from p2p_core.archive.status import output_status
+    from p2p_core.progress import format_duration
+
+    found = output_status(output)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    left = "unknown" if found.eta_s is None else format_duration(found.eta_s)
+    model = f"{found.model_name} version {found.model_version}" if found.model_name else "a bundle"
+    print(f"{output}: {found.source} through {model}")
+    print(f"{found.done} of {found.planned} blocks done, {found.failed} failed, {found.remaining} remaining, {left} left")

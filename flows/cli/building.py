@@ -1,0 +1,42 @@
+"""What `p2p build` means: builder parameters from `--set`, and which split fits the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from flows.stages.build import builder_kind
+from p2p_core.config import with_settings
+from p2p_core.errors import UsageError
+from p2p_core.pairstore.layout import SPLITS
+from p2p_core.rasters.grid import Bounds
+
+__all__ = ["builder_parameters", "fitting_split", "parse_bounds"]
+
+
+def builder_parameters(builder: str, num_sources: int, settings: Sequence[str]) -> dict[str, Any]:
+    """The builder's defaults with `settings` over them; one folder means side-by-side pictures.
+
+    Raises:
+        ConfigError: a setting the builder does not know, or a value it cannot have.
+    """
+    known = {"layout": "two" if num_sources == 2 else "side_by_side"} if builder == "folders" else {}
+    defaults = builder_kind(builder).parameters.parse(known, where=f"Builder {builder}")
+    return with_settings(defaults, settings).model_dump(mode="json")
+
+
+def fitting_split(builder: str, sources: Sequence[Path]) -> Literal["block", "directory", "name"]:
+    """By geographic block for rasters; as the folders lie where they are called train, val and test."""
+    if builder == "maps":
+        return "block"
+    return "directory" if any((sources[0] / split).is_dir() for split in SPLITS) else "name"
+
+
+def parse_bounds(text: str) -> Bounds:
+    """`-10,35,5,44` -> west, south, east, north. Raises `UsageError` for anything else."""
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{text!r} is no W,S,E,N", remedy="Write four numbers, for example --reserve=-10,35,5,44") from None
+    return Bounds(west, south, east, north)

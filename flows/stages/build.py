@@ -1,0 +1,107 @@
+"""Build a dataset from names, paths and values: what the command line, the flow and the pipeline have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from flows.stages.executors import Workers, executor_of
+from p2p_core.config import Config
+from p2p_core.errors import UsageError
+from p2p_core.pairstore.layout import SPLITS, StoreLayout
+from p2p_core.progress import ProgressLine
+from p2p_core.rasters.grid import Bounds
+from preprocessing.build import BuildSummary, build_dataset
+from preprocessing.builders import BUILDERS, BuilderKind
+from preprocessing.maps import MapsBuilder
+from preprocessing.pairs import PairBuilder
+from preprocessing.split import BlockSplit, DirectorySplit, Fractions, NameSplit
+
+__all__ = ["BuildRequest", "SplitRequest", "build", "builder_kind", "tell_build"]
+
+
+class SplitRequest(Config):
+    """How pairs are shared out.
+
+    Attributes:
+        kind: `name` by a hash of the pair's name, `directory` as the sources lie, `block` by geographic block.
+        block_px, buffer_px: of `block`, in the target's pixels.
+        reserved: of `block`, ground no pair may touch: (west, south, east, north) in the target's CRS.
+        wraps: of `block`, the target goes round the globe.
+    """
+
+    kind: Literal["name", "directory", "block"] = "name"
+    fractions: Fractions = Fractions()
+    seed: int = 0
+    block_px: int = Field(1024, ge=1)
+    buffer_px: int = Field(0, ge=0)
+    reserved: tuple[Bounds, ...] = ()
+    wraps: bool = False
+
+
+class BuildRequest(Config):
+    """One version of a pair store.
+
+    Attributes:
+        builder: a name of `preprocessing.builders.BUILDERS`.
+        sources: what the builder takes, in its order.
+        parameters: of the builder; what is left out keeps its default.
+    """
+
+    builder: str
+    sources: tuple[Path, ...]
+    out: Path
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    split: SplitRequest = SplitRequest()
+    layout: StoreLayout = StoreLayout()
+    workers: Workers = Workers()
+
+
+def build(request: BuildRequest) -> BuildSummary:
+    """Build, or find unchanged, the store at `request.out`. Raises what `build_dataset` raises."""
+    kind = builder_kind(request.builder)
+    parameters = kind.parameters.parse(request.parameters, where=f"Parameters of builder {request.builder}")
+    builder = kind.make(request.sources, parameters)
+    rule = _split_rule(request.split, builder)
+    with (
+        executor_of(request.workers) as executor,
+        ProgressLine("build", request.layout.num_buckets, "buckets") as progress,
+    ):
+        return build_dataset(builder, request.out, rule, layout=request.layout, executor=executor, progress=progress)
+
+
+def tell_build(made: BuildSummary) -> str:
+    """The counts, for people."""
+    counts = ", ".join(f"{count} {split}" for split in SPLITS if (count := made.counts.get(split)))
+    reasons = ", ".join(f"{count} {reason}" for reason, count in made.rejected.items())
+    return f"{counts} pairs; rejected {sum(made.rejected.values())}" + (f" ({reasons})" if reasons else "")
+
+
+def builder_kind(name: str) -> BuilderKind:
+    """The builder of this name. Raises `UsageError` for a name nobody knows."""
+    if name not in BUILDERS:
+        raise UsageError(f"There is no builder {name!r}", remedy=f"Use one of: {', '.join(BUILDERS)}")
+    return BUILDERS[name]
+
+
+def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> NameSplit | DirectorySplit | BlockSplit:
+    if request.kind == "name":
+        return NameSplit(fractions=request.fractions, seed=request.seed)
+    if request.kind == "directory":
+        return DirectorySplit()
+    if not isinstance(builder, MapsBuilder):
+        raise UsageError(
+            f"Builder {builder.name} makes pairs without a place, which cannot be split by block",
+            remedy="Use --split name or --split directory",
+        )
+    return BlockSplit(
+        area=builder.area(),
+        block_px=request.block_px,
+        buffer_px=request.buffer_px,
+        fractions=request.fractions,
+        seed=request.seed,
+        reserved=tuple(builder.window_around(bounds) for bounds in request.reserved),
+        wraps=request.wraps,
+    )

@@ -1,0 +1,38 @@
+"""Train, and register what was trained."""
+
+from __future__ import annotations
+
+from flows.services.launcher import launch_training
+from flows.services.models import default_tracking_uri
+from flows.services.training_protocol import TrainingOutcome, TrainingRequest
+from p2p_core.config import Config
+
+__all__ = ["TrainRequest", "Trained", "train_and_register"]
+
+
+class TrainRequest(TrainingRequest):
+    """`register_as`: the registered model that gets a new version; None registers nothing."""
+
+    register_as: str | None = None
+
+
+class Trained(Config):
+    """A finished training and, if it was asked for, its version in the registry."""
+
+    outcome: TrainingOutcome
+    name: str | None = None
+    version: str | None = None
+
+
+def train_and_register(request: TrainRequest) -> Trained:
+    """Train in a process of its own, then register the bundle. Raises what `launch_training` and MLflow raise."""
+    tracking_uri = request.tracking_uri or (default_tracking_uri() if request.register_as else None)
+    values = {**dict(request), "tracking_uri": tracking_uri}
+    register_as = values.pop("register_as")
+    outcome = launch_training(TrainingRequest(**values))
+    if register_as is None or tracking_uri is None:
+        return Trained(outcome=outcome)
+    from flows.services.registry import register_bundle
+
+    registered = register_bundle(outcome.bundle, register_as, tracking_uri=tracking_uri, run_id=outcome.run_id)
+    return Trained(outcome=outcome, name=registered.name, version=registered.version)

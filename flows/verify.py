@@ -1,0 +1,71 @@
+"""Tell what a directory holds and re-hash it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from p2p_core.errors import EmptySourceError
+
+__all__ = ["Kind", "Problem", "kind_of", "verify_any"]
+
+Kind = Literal["pair store", "model bundle", "archive output"]
+
+
+class Problem(Protocol):
+    """A bad file, relative to the directory that was verified."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def what(self) -> str: ...
+
+
+def kind_of(path: Path) -> Kind:
+    """By the files that only this kind has, whole or not. Raises `EmptySourceError` where there are none."""
+    for kind, names in _MARKS.items():
+        if any((path / name).exists() for name in names):
+            return kind
+    there = "holds neither a pair store, nor a model bundle, nor an archive output" if path.exists() else "does not exist"
+    raise EmptySourceError(
+        f"{path} {there}", remedy="Give what `p2p build`, `p2p train` (its RUN/bundle) or `p2p translate` made"
+    )
+
+
+_MARKS: dict[Kind, tuple[str, ...]] = {
+    "pair store": ("current", "versions", "building", "manifest.json"),
+    "archive output": ("job.json", "image.zarr"),
+    "model bundle": ("checksums.json", "model.json"),
+}
+
+
+def verify_any(path: Path) -> tuple[Kind, Sequence[Problem]]:
+    """Every bad file. Raises what the verification of that kind raises."""
+    kind = kind_of(path)
+    return kind, _VERIFY[kind](path)
+
+
+def _verify_store(path: Path) -> Sequence[Any]:
+    from p2p_core.pairstore.verify import verify_store
+
+    return verify_store(path)
+
+
+def _verify_bundle(path: Path) -> Sequence[Any]:
+    from p2p_core.inference.bundle import verify_bundle
+
+    return verify_bundle(path)
+
+
+def _verify_output(path: Path) -> Sequence[Any]:
+    from p2p_core.archive.verify import verify_output
+
+    return verify_output(path)
+
+
+_VERIFY: dict[Kind, Callable[[Path], Sequence[Any]]] = {
+    "pair store": _verify_store,
+    "model bundle": _verify_bundle,
+    "archive output": _verify_output,
+}
