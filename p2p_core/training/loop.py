@@ -188,7 +188,7 @@ def _validate(run: _Run) -> None:
 def _finish(run: _Run, data: Path, resumed_from: int, elapsed_s: float) -> TrainingResult:
     config, state = run.config, run.state
     generator = state.model(config)
-    estimate_running_statistics(generator, run.batches, _STATISTICS_IMAGES)
+    estimate_running_statistics(generator, run.batches, min(_STATISTICS_IMAGES, config.budget_images))
     metrics: dict[str, float] = {}
     for norm in NORM_MODES:
         metrics |= run.validation.score(generator, norm)
