@@ -5,9 +5,10 @@ pixel of the grid spans, measured at the grid's centre: at least 2 on an axis (h
 `average`, so that 2:1 on aligned grids is the mean of each 2 x 2 block; anything else takes `bilinear`.
 
 A warped pixel depends on its place alone, never on the window it is read with, so results of any cutting join without
-seams. Two settings make that true: GDAL's filter width is pinned by XSCALE and YSCALE (it is otherwise derived anew for
-every chunk: a quarter of a million pixels differ between one 1024 px warp and its sixteen tiles), and the coordinate
-transformation is exact instead of approximated along each chunk's rows.
+seams. Three settings make that true: GDAL's filter width is pinned by XSCALE and YSCALE (it is otherwise derived anew
+for every chunk: a quarter of a million pixels differ between one 1024 px warp and its sixteen tiles); the coordinate
+transformation is exact instead of approximated along each chunk's rows; and integers of up to 16 bits are warped as
+float32 and rounded here, half up, because GDAL's own rounding sends some halves down.
 """
 
 from __future__ import annotations
@@ -54,17 +55,18 @@ _DRIVERS = {".vrt": "VRT"}  # and GTiff otherwise: a file of another kind is ref
 MAX_BLOCK_PIXELS = 2**28
 """GDAL decodes whole blocks (tiles or strips). A file with larger ones is refused as a decompression bomb."""
 
-_EXACT_PX = 1e-6
+_EXACT_PX = 1e-6  # rasterio 1.4 cannot make a WarpedVRT with 0
 _AVERAGE_FROM = 2.0
 
 
 class DatasetRaster(Raster):
     """A rasterio dataset as `Raster`; owns what is in `resources` and closes it."""
 
-    def __init__(self, name: str, dataset: Any, resources: ExitStack) -> None:
+    def __init__(self, name: str, dataset: Any, resources: ExitStack, *, dtype: np.dtype[Any] | None = None) -> None:
         self.name = name
         self.height_px, self.width_px, self.bands = dataset.height, dataset.width, dataset.count
-        self.dtype = np.result_type(*dataset.dtypes)
+        self._read_dtype: np.dtype[Any] = np.dtype(dataset.dtypes[0])
+        self.dtype = self._read_dtype if dtype is None else dtype
         self.crs = _crs_name(dataset.crs)
         located = self.crs is not None or not dataset.transform.is_identity
         self.transform: Transform | None = tuple(dataset.transform)[:6] if located else None
@@ -78,14 +80,21 @@ class DatasetRaster(Raster):
             return np.empty((window.height_px, window.width_px, self.bands), self.dtype)
         place = RasterioWindow(window.x_px, window.y_px, window.width_px, window.height_px)
         with _gdal_errors(self.name):
-            pixels_CHW = self._dataset.read(window=place, out_dtype=self.dtype)
-        return np.ascontiguousarray(np.moveaxis(pixels_CHW, 0, 2))
+            pixels_CHW = self._dataset.read(window=place)
+        if self.dtype != self._read_dtype:
+            np.floor(pixels_CHW + np.float32(0.5), out=pixels_CHW)
+        return np.ascontiguousarray(np.moveaxis(pixels_CHW, 0, 2), dtype=self.dtype)
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file it reads from: itself, its sidecars, and what a VRT refers to."""
+        return [Path(file) for file in self._dataset.files]
 
     def close(self) -> None:
         self._resources.close()
 
 
-def open_geotiff(path: Path) -> Raster:
+def open_geotiff(path: Path) -> DatasetRaster:
     """Open a GeoTIFF, COG or VRT. Blocks are decoded when read.
 
     Raises:
@@ -109,7 +118,7 @@ def warped(
 
     Raises:
         RasterError: the file cannot be opened or has no CRS or transform.
-        ConfigError: the grid lies outside the source.
+        ConfigError: the grid lies outside the source, or its CRS is none.
     """
     grid = Grid(crs, transform, height_px, width_px)
     with _opening(path) as (dataset, resources):
@@ -117,18 +126,20 @@ def warped(
         _require_overlap(source, grid)
         scale_x, scale_y = source_px_per_grid_px(grid_of(source), grid)
         name = resampling or choose_resampling(scale_x, scale_y)
+        small_integers = source.dtype.kind in "ui" and source.dtype.itemsize <= 2
         view = WarpedVRT(
             dataset,
-            crs=CRS.from_user_input(crs),
+            crs=parse_crs(crs),
             transform=rasterio.Affine(*transform),
             height=height_px,
             width=width_px,
             resampling=Resampling[name],
             tolerance=_EXACT_PX,
+            dtype="float32" if small_integers else None,
             XSCALE=repr(min(1.0, 1 / scale_x)),
             YSCALE=repr(min(1.0, 1 / scale_y)),
         )
-        return DatasetRaster(source.name, resources.enter_context(view), resources)
+        return DatasetRaster(source.name, resources.enter_context(view), resources, dtype=source.dtype)
 
 
 def choose_resampling(scale_x: float, scale_y: float) -> ResamplingName:
@@ -146,7 +157,7 @@ def source_px_per_grid_px(source: Grid, grid: Grid) -> tuple[float, float]:
     corners = [(column, row), (column + 1, row), (column, row + 1)]
     to_grid, to_source = rasterio.Affine(*grid.transform), ~rasterio.Affine(*source.transform)
     xs, ys = zip(*(to_grid @ corner for corner in corners), strict=True)
-    xs, ys = rasterio.warp.transform(CRS.from_user_input(grid.crs), CRS.from_user_input(source.crs), xs, ys)
+    xs, ys = rasterio.warp.transform(parse_crs(grid.crs), parse_crs(source.crs), xs, ys)
     (x0, y0), *steps = (to_source @ point for point in zip(xs, ys, strict=True))
     scale_x, scale_y = (math.hypot(x - x0, y - y0) for x, y in steps)
     if not (0 < scale_x < math.inf and 0 < scale_y < math.inf):
@@ -157,10 +168,34 @@ def source_px_per_grid_px(source: Grid, grid: Grid) -> tuple[float, float]:
 
 
 def reproject_bounds(bounds: Bounds, from_crs: str, to_crs: str) -> Bounds:
-    """The smallest bounds in `to_crs` around `bounds`, whose edges may bend on the way."""
+    """The smallest bounds in `to_crs` around `bounds`, whose edges may bend on the way.
+
+    Raises:
+        ConfigError: a CRS that PROJ does not know, or bounds without a place in `to_crs`.
+    """
     if from_crs == to_crs:
         return bounds
-    return Bounds(*rasterio.warp.transform_bounds(CRS.from_user_input(from_crs), CRS.from_user_input(to_crs), *bounds))
+    try:
+        there = Bounds(*rasterio.warp.transform_bounds(parse_crs(from_crs), parse_crs(to_crs), *bounds))
+    except (RasterioError, CPLE_BaseError) as error:
+        raise _no_place(bounds, from_crs, to_crs) from error
+    if not all(map(math.isfinite, there)):
+        raise _no_place(bounds, from_crs, to_crs)
+    return there
+
+
+def _no_place(bounds: Bounds, from_crs: str, to_crs: str) -> ConfigError:
+    return ConfigError(
+        f"Bounds {tuple(bounds)} in {from_crs} have no place in {to_crs}", remedy="Choose bounds that both systems cover"
+    )
+
+
+def parse_crs(crs: str) -> CRS:
+    """Raises `ConfigError` for a CRS that PROJ does not know."""
+    try:
+        return CRS.from_user_input(crs)
+    except CRSError as error:
+        raise ConfigError(f"{crs!r} is no CRS: {error}", remedy="Write it as EPSG:4326, or as WKT") from error
 
 
 def _require_overlap(source: Raster, grid: Grid) -> None:
@@ -183,6 +218,7 @@ def _opening(path: Path) -> Iterator[tuple[Any, ExitStack]]:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # `crs` and `transform` are None: that says it
             dataset = resources.enter_context(rasterio.open(str(path), driver=_DRIVERS.get(path.suffix.lower(), "GTiff")))
         _refuse_bombs(path, dataset)
+        _refuse_mixed_bands(path, dataset)
         kept = resources.pop_all()
         try:
             yield dataset, kept
@@ -200,6 +236,15 @@ def _refuse_bombs(path: Path, dataset: Any) -> None:
                 remedy="If it is what you expect, rewrite it tiled, for example with rio cogeo create",
                 reason="bomb",
             )
+
+
+def _refuse_mixed_bands(path: Path, dataset: Any) -> None:
+    if len(set(dataset.dtypes)) != 1:
+        raise RasterError(
+            f"{path} has bands of several dtypes: {', '.join(dataset.dtypes) or 'none at all'}",
+            remedy="Give all bands one dtype, for example with gdal_translate -ot",
+            reason="unsupported",
+        )
 
 
 def _crs_name(crs: CRS | None) -> str | None:

@@ -8,6 +8,7 @@ RGB) until `close`. EXIF orientation is applied. An animation gives its first fr
 from __future__ import annotations
 
 import mmap
+import re
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -37,9 +38,9 @@ MAX_PIXELS = 2**28
 _STRIP_PIXELS = 2**20
 # Asked directly, a decoder neither guesses among all of Pillow's formats nor applies Pillow's global limit.
 _DECODERS: dict[bytes, type[ImageFile.ImageFile]] = {
-    b"\x89PNG": PngImageFile,
-    b"\xff\xd8\xff": JpegImageFile,
-    b"RIFF": WebPImageFile,
+    rb"\x89PNG": PngImageFile,
+    rb"\xff\xd8\xff": JpegImageFile,
+    rb"RIFF....WEBP": WebPImageFile,
 }
 # Everything that truncated and flipped bytes were seen or are documented to raise inside those three.
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError, zlib.error)
@@ -144,7 +145,7 @@ def _read_header(file: BinaryIO, path: Path, max_pixels: int) -> _Header:
 def _identify(file: BinaryIO, start: bytes, path: Path) -> ImageFile.ImageFile:
     file.seek(0)
     for magic, decoder in _DECODERS.items():
-        if start.startswith(magic):
+        if re.match(magic, start, re.DOTALL):
             return decoder(file)
     raise RasterError(
         f"{path} is not a PNG, JPEG or WebP image: it begins with {start[:8]!r}",
@@ -214,7 +215,11 @@ def _is_cut_short(path: Path, error: Exception) -> bool:
         with path.open("rb") as file:
             start = file.read(12)
         # WebP says how long it is; its decoder does not say that bytes are missing.
-        return start.startswith(b"RIFF") and int.from_bytes(start[4:8], "little") + 8 > path.stat().st_size
+        return (
+            start.startswith(b"RIFF")
+            and start.endswith(b"WEBP")
+            and int.from_bytes(start[4:8], "little") + 8 > path.stat().st_size
+        )
     except OSError:
         return False
 

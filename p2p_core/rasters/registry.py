@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import rasterio
-
 from p2p_core.errors import ConfigError, EmptySourceError, RasterError
 from p2p_core.files import sha256_file, sha256_json
 from p2p_core.rasters.geotiff import open_geotiff
@@ -72,15 +70,11 @@ def source_digest(path: Path) -> str:
             files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
             return sha256_json([[name, sha256_file(file)] for name, file in files])
         if path.suffix.lower() == ".vrt":
-            return sha256_json([[file.name, sha256_file(file)] for file in _files_of_vrt(path)])
+            with open_geotiff(path) as raster:
+                return sha256_json([[file.name, sha256_file(file)] for file in raster.files])
         return sha256_file(path)
     except OSError as error:
         raise RasterError(f"{path} cannot be read: {error}", remedy="Make it readable for this user") from error
-
-
-def _files_of_vrt(path: Path) -> list[Path]:
-    with open_geotiff(path), rasterio.open(str(path), driver="VRT") as dataset:
-        return [Path(file) for file in dataset.files]
 
 
 def _is_xyz(path: Path) -> bool:

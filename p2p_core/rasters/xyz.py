@@ -11,7 +11,6 @@ without alpha is opaque, and an alpha band that the mosaic lacks is dropped wher
 from __future__ import annotations
 
 import io
-import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,11 +168,10 @@ def _chosen_zoom(root: Path, zoom: int | None) -> int:
 
 def _tile_paths(root: Path, zoom: int) -> dict[TileAddress, Path]:
     paths: dict[TileAddress, Path] = {}
-    for column in os.scandir(root / str(zoom)):
+    for column in (root / str(zoom)).iterdir():
         if not (column.name.isdecimal() and column.is_dir()):
             continue
-        for entry in os.scandir(column.path):
-            path = Path(entry.path)
+        for path in column.iterdir():
             if path.suffix.lower() not in IMAGE_SUFFIXES or not path.stem.isdecimal():
                 continue
             tile = TileAddress(zoom, int(column.name), int(path.stem))

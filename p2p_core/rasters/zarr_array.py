@@ -2,6 +2,8 @@
 
 The array's attributes tell its place: `proj:code` ("EPSG:4326") or `proj:wkt2`, `spatial:transform` (six numbers in the
 order of `grid.Transform`), `spatial:dimensions` (["y", "x"], if given) and `nodata`. All may be absent.
+
+Damaged chunks are errors where the codecs notice: zstd, crc32c, shards, short raw chunks. Blosc decodes garbage in silence.
 """
 
 from __future__ import annotations
