@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2p_core.errors import EmptySourceError
-from p2p_core.rasters.registry import open_raster
-from p2p_core.report.pictures import Picture, picture, preview, read_preview
+from p2p_core.report.pictures import Picture, open_part, picture, preview, read_preview
 
 __all__ = ["Mosaic", "Scene", "Sheet", "mosaic", "scene", "training_sheets", "whole_sheet"]
 
@@ -45,7 +44,7 @@ class Mosaic:
 def scene(directory: Path) -> Scene:
     """The region translated as one scene. Raises `RasterError` or `EmptySourceError` where one of the three is absent."""
     output = directory / "scene.tif"
-    with open_raster(output) as raster:
+    with open_part(output) as raster:
         generated_HWC = preview(raster, SCENE_PX)
         size, crs = f"{raster.width_px} x {raster.height_px} px", raster.crs or "no CRS"
     input_HWC = read_preview(directory / "sources" / "scene.tif", SCENE_PX)

@@ -193,13 +193,15 @@ def hardware(demo: Demo) -> str:
 
 
 def charts(path: Path) -> tuple[Chart, ...]:
-    """The charts of `CURVES` for which a run has metrics."""
+    """The charts of `CURVES` for which a run has metrics. Raises `EmptySourceError` for none."""
     rows = read_metrics(path)
     found = []
     for title, caption, metrics in CURVES:
         series = {label: points(rows, name) for label, name in metrics.items()}
         if any(series.values()):
             found.append(line_chart(title, series, x_label="images seen", y_label=caption))
+    if not found:
+        raise EmptySourceError(f"{path} holds no losses", remedy="Train for longer than one logging interval")
     return tuple(found)
 
 

@@ -17,8 +17,9 @@ from PIL import Image
 from p2p_core.geometry import Window
 from p2p_core.rasters.protocol import Raster
 from p2p_core.rasters.registry import open_raster
+from p2p_core.report.records import require
 
-__all__ = ["Picture", "as_rgb", "picture", "preview", "read_preview"]
+__all__ = ["Picture", "as_rgb", "open_part", "picture", "preview", "read_preview"]
 
 STRIP_PIXELS = 1 << 24
 """Pixels decoded at once while a preview is made, so that memory does not grow with the raster."""
@@ -60,9 +61,14 @@ def preview(raster: Raster, longest_px: int) -> NDArray[np.uint8]:
 
 
 def read_preview(path: Path, longest_px: int) -> NDArray[np.uint8]:
-    """`preview` of a file. Raises `RasterError` where it cannot be read."""
-    with open_raster(path) as raster:
+    """`preview` of a file. Raises `EmptySourceError` where it is absent, `RasterError` where it cannot be read."""
+    with open_part(path) as raster:
         return preview(raster, longest_px)
+
+
+def open_part(path: Path) -> Raster:
+    """`open_raster` of a file that a demo makes. Raises `EmptySourceError` where it is absent."""
+    return open_raster(require(path))
 
 
 def picture(pixels_HWC: NDArray[np.uint8], alt: str, *, width_px: int | None = None, lossless: bool = False) -> Picture:

@@ -17,7 +17,19 @@ from p2p_core.config import Config
 from p2p_core.errors import EmptySourceError, P2PError, StoreError
 from p2p_core.training import tracker
 
-__all__ = ["Demo", "Evaluation", "NotMade", "Promotion", "Record", "Scores", "Step", "attempt", "read_metrics", "read_record"]
+__all__ = [
+    "Demo",
+    "Evaluation",
+    "NotMade",
+    "Promotion",
+    "Record",
+    "Scores",
+    "Step",
+    "attempt",
+    "read_metrics",
+    "read_record",
+    "require",
+]
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Record")

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from p2p_core.errors import EmptySourceError
 from p2p_core.geometry import TileGrid, Window
 from p2p_core.rasters.protocol import Raster
-from p2p_core.rasters.registry import open_raster
-from p2p_core.report.pictures import Picture, as_rgb, picture, preview
+from p2p_core.report.pictures import Picture, as_rgb, open_part, picture, preview
 from p2p_core.report.records import Record, read_record
 
 __all__ = ["SeamCheck", "SeamPart", "seam_checks"]
@@ -84,7 +83,7 @@ def seam_checks(directory: Path) -> tuple[SeamPart, ...]:
 def _part(directory: Path, name: str, title: str, export: str) -> SeamPart:
     check = read_record(SeamCheck, directory / name / "seams.json")
     job = read_record(Job, directory / name / "job.json")
-    with open_raster(directory / export) as raster:
+    with open_part(directory / export) as raster:
         overview = picture(
             preview(raster, OVERVIEW_PX), f"The translated region, {title.lower()}, with the borders of its blocks"
         )

@@ -10,8 +10,7 @@ from typing import Any
 
 from p2p_core.geometry import Window
 from p2p_core.pairstore.reader import PairStore
-from p2p_core.rasters.registry import open_raster
-from p2p_core.report.pictures import Picture, picture, preview
+from p2p_core.report.pictures import Picture, open_part, picture, preview
 
 __all__ = ["Layer", "Rejection", "SplitMap", "split_map"]
 
@@ -52,7 +51,7 @@ class SplitMap:
 def split_map(directory: Path) -> SplitMap:
     """From `pairs/` and `sources/aerial.tif`. Raises `StoreError` or `RasterError` where one of them is absent or damaged."""
     store = PairStore.open(directory / "pairs")
-    with open_raster(directory / "sources" / "aerial.tif") as raster:
+    with open_part(directory / "sources" / "aerial.tif") as raster:
         base = picture(preview(raster, MAP_PX), "The Blue Marble, the whole world")
         width_px, height_px = raster.width_px, raster.height_px
     layers = _layers(store)
