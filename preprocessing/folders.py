@@ -111,7 +111,7 @@ class FoldersBuilder:
         except RasterError as error:
             if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
                 raise
-            yield Rejected(source.source_id, source.source_id, error.reason, error.problem)
+            yield Rejected(source.source_id, source.source_id, error.reason, self._without_place(error.problem))
             return
         yield self.parameters.quality.judge(pair)
 
@@ -120,11 +120,20 @@ class FoldersBuilder:
             return {name: (path,) for name, path in found[0].by_name.items()}
         return dict(match_pictures(found[0], found[1]))
 
+    @property
+    def _roles(self) -> tuple[str, ...]:
+        return ("pair",) if self._side_by_side else ROLES
+
+    def _without_place(self, text: str) -> str:
+        """As the table of sources calls files: a dataset does not tell, or depend on, where its sources lay."""
+        for role, directory in zip(self._roles, self.directories, strict=True):
+            text = text.replace(f"{directory}/", f"{role}/")
+        return text
+
     def _files(self, paths: Sequence[Path]) -> dict[str, str]:
         """Name in the table of sources -> digest."""
-        roles = ("pair",) if self._side_by_side else ROLES
         places = [path.relative_to(directory).as_posix() for path, directory in zip(paths, self.directories, strict=True)]
-        return {f"{role}/{place}": source_digest(path) for role, place, path in zip(roles, places, paths, strict=True)}
+        return {f"{role}/{place}": source_digest(path) for role, place, path in zip(self._roles, places, paths, strict=True)}
 
     def _source(self, name: str, paths: tuple[Path, ...], files: Mapping[str, str], twin: str | None) -> FolderSource:
         refused = Rejected(name, name, "duplicate", f"It holds the same bytes as {twin}") if twin else None
@@ -134,7 +143,7 @@ class FoldersBuilder:
 
     def _unsupported(self, path: Path, pictures: Pictures) -> FolderSource:
         place = path.relative_to(pictures.directory).as_posix()
-        role = "pair" if self._side_by_side else ROLES[self.directories.index(pictures.directory)]
+        role = self._roles[self.directories.index(pictures.directory)]
         digest = source_digest(path)
         source_id = f"{role}/{place}"  # no pair's id: two directories may hold a file of the same name
         refused = Rejected(source_id, place, "unsupported", f"{path.suffix or 'No suffix'} is no picture's suffix")

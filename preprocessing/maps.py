@@ -139,7 +139,7 @@ class MapsBuilder:
                 f"No tile of {self.parameters.tile_px} px fits the area of {area.width_px}x{area.height_px} px",
                 remedy="Choose smaller tiles or larger bounds",
             )
-        files = {f"{role}/{path.name}": source_digest(path) for role, path in zip(ROLES, self.rasters, strict=True)}
+        files = {name: source_digest(path) for name, path in zip(self._names(), self.rasters, strict=True)}
         digest = sha256_json(list(files.values()))
         return [
             MapsSource(f"y{row:05d}_x{column:05d}", digest, len(windows), files, tuple(windows))
@@ -155,7 +155,7 @@ class MapsBuilder:
                 try:
                     pair = Pair(pair_id, source.source_id, read_input(window), read_target(window), window)
                 except RasterError as error:
-                    yield Rejected(source.source_id, pair_id, error.reason, error.problem, window)
+                    yield Rejected(source.source_id, pair_id, error.reason, self._without_place(error.problem), window)
                     continue
                 yield self._judge(pair, input_raster.nodata, target_raster.nodata)
 
@@ -170,6 +170,15 @@ class MapsBuilder:
         if water and (fraction := water.fraction(pair.input_HWC)) > water.max_fraction:
             return reject("ocean_only", f"{fraction:.1%} of its pixels are water")
         return self.parameters.quality.judge(pair)
+
+    def _names(self) -> tuple[str, ...]:
+        """What the dataset calls the rasters, wherever they lie."""
+        return tuple(f"{role}/{path.name}" for role, path in zip(ROLES, self.rasters, strict=True))
+
+    def _without_place(self, text: str) -> str:
+        for name, path in zip(self._names(), self.rasters, strict=True):
+            text = text.replace(str(path), name)
+        return text
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Raster, Raster, Window]]:

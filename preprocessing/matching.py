@@ -60,7 +60,8 @@ def match_pictures(inputs: Pictures, targets: Pictures) -> dict[str, tuple[Path,
     for here, there in ((inputs, targets), (targets, inputs)):
         alone = sorted(here.by_name.keys() - there.by_name.keys())
         if alone:
-            nearest = difflib.get_close_matches(alone[0], there.by_name.keys(), n=1, cutoff=0.0)[0]
+            free = there.by_name.keys() - here.by_name.keys() or there.by_name.keys()
+            nearest = difflib.get_close_matches(alone[0], sorted(free), n=1, cutoff=0.0)[0]
             raise PairingError(
                 f"{here.by_name[alone[0]]} has no counterpart of its name in {there.directory}"
                 f" (the nearest is {nearest!r}); {len(alone)} of {len(here.by_name)} pictures have none",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
@@ -114,18 +114,13 @@ class BlockSplit(Config):
         splits = {self.block_splits[block] for block in self._blocks(grown) if block in self.block_splits}
         return splits.pop() if len(splits) == 1 else "buffer"
 
-    @cached_property
+    @property
     def block_splits(self) -> dict[tuple[int, int], str]:
         """(row, column) -> split. Blocks are sorted by hash and cut by the fractions, so the shares hold for few blocks too.
 
         Blocks that lie in reserved ground altogether take no part: they would use up a split's share for nothing.
         """
-        rows, columns = (-(-size // self.block_px) for size in (self.area.height_px, self.area.width_px))
-        blocks = [(row, column) for row in range(rows) for column in range(columns)]
-        lost = [reserved.grow(self.buffer_px) for reserved in self.reserved]
-        free = [block for block in blocks if not any(ground.contains(self.block_window(*block)) for ground in lost)]
-        ordered = sorted(free, key=lambda block: stable_hash(f"{self.seed}:{block[0]}:{block[1]}"))
-        return {block: self.fractions.at((i + 0.5) / len(ordered)) for i, block in enumerate(ordered)}
+        return _share_out(self)
 
     def block_window(self, row: int, column: int) -> Window:
         """A block's ground in the target raster's pixels; cut at the area's edge."""
@@ -146,6 +141,17 @@ class BlockSplit(Config):
             columns = range(part.x_px // self.block_px, -(-part.x_end_px // self.block_px))
             touched |= {(row, column) for row in rows for column in columns if part.height_px and part.width_px}
         return touched
+
+
+@lru_cache(maxsize=8)
+def _share_out(rule: BlockSplit) -> dict[tuple[int, int], str]:
+    # Kept outside the rule: a copy with another seed must not bring the old blocks along.
+    rows, columns = (-(-size // rule.block_px) for size in (rule.area.height_px, rule.area.width_px))
+    blocks = [(row, column) for row in range(rows) for column in range(columns)]
+    lost = [reserved.grow(rule.buffer_px) for reserved in rule.reserved]
+    free = [block for block in blocks if not any(ground.contains(rule.block_window(*block)) for ground in lost)]
+    ordered = sorted(free, key=lambda block: stable_hash(f"{rule.seed}:{block[0]}:{block[1]}"))
+    return {block: rule.fractions.at((i + 0.5) / len(ordered)) for i, block in enumerate(ordered)}
 
 
 _DETAILS = {

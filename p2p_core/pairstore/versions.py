@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 CURRENT, VERSIONS, BUILDING, LOCK = "current", "versions", "building", ".lock"
+_OWN = {CURRENT, VERSIONS, BUILDING, LOCK}
+_HALF_WRITTEN = f".{CURRENT}.*.partial"  # of a build killed while it wrote `current`
 
 
 def is_version(path: Path) -> bool:
@@ -85,13 +87,15 @@ def build_lock(store_path: Path) -> Iterator[None]:
             raise OutputError(
                 f"Another process is building {store_path}", remedy="Wait until it is done, or choose another output"
             ) from None
+        for leftover in store_path.glob(_HALF_WRITTEN):
+            leftover.unlink()
         yield
 
 
 def _claim(store_path: Path) -> None:
     """Make the store's directory, or see that what is there is one."""
     store_path.mkdir(parents=True, exist_ok=True)
-    strangers = {entry.name for entry in store_path.iterdir()} - {CURRENT, VERSIONS, BUILDING, LOCK}
+    strangers = {entry.name for entry in store_path.iterdir() if not entry.match(_HALF_WRITTEN)} - _OWN
     if strangers:
         raise OutputError(
             f"{store_path} holds something other than a pair store: {', '.join(sorted(strangers)[:3])}",

