@@ -45,6 +45,7 @@ class SplitMap:
     layers: tuple[Layer, ...]
     reserved: tuple[Window, ...]
     rejections: tuple[Rejection, ...]
+    rule: str
     alt: str
 
 
@@ -63,6 +64,7 @@ def split_map(directory: Path) -> SplitMap:
         layers=layers,
         reserved=reserved_windows(store.manifest.split_rule),
         rejections=_rejections(store),
+        rule=rule_sentence(store.manifest.split_rule),
         alt=f"Tiles on the world map: {counts}",
     )
 
@@ -87,6 +89,14 @@ def reserved_windows(split_rule: Mapping[str, Any]) -> tuple[Window, ...]:
     """The ground that no tile may touch; none for split rules that reserve none."""
     boxes: Sequence[Mapping[str, int]] = split_rule.get("reserved", ())
     return tuple(Window(**box) for box in boxes)
+
+
+def rule_sentence(split_rule: Mapping[str, Any]) -> str:
+    """How tiles were shared out, for people; `preprocessing.split` has the rules."""
+    if split_rule.get("kind") != "block":
+        return f"Tiles were split by {split_rule.get('kind', 'an unknown rule')}."
+    block_px, apart_px = split_rule["block_px"], 2 * split_rule["buffer_px"]
+    return f"Splits are whole geographic blocks of {block_px} px. Tiles of different splits lie at least {apart_px} px apart."
 
 
 def _rejections(store: PairStore) -> tuple[Rejection, ...]:

@@ -157,6 +157,8 @@ def test_split_map_counts_and_draws_every_tile_and_the_reserved_ground(demo: Pat
         assert layer.path.count("M") == layer.count > 0
     assert sum(rejection.count for rejection in drawn.rejections) == layers["rejected"].count
     assert [r.reason for r in drawn.rejections[:1]] == [max(drawn.rejections, key=lambda r: r.count).reason]
+    assert "blocks of 60 px" in drawn.rule
+    assert "at least 8 px apart" in drawn.rule
     assert drawn.reserved == (Window(35, 135, 200, 135),)
 
 
