@@ -9,12 +9,14 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from p2p_core.errors import OutputError
 
 __all__ = [
+    "Problem",
     "canonical_json",
     "output_errors",
     "sha256_bytes",
@@ -26,6 +28,14 @@ __all__ = [
 ]
 
 _READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What `verify` finds: a bad file. `path` is relative to the directory that was verified; `what` says what is wrong."""
+
+    path: str
+    what: str
 
 
 def canonical_json(value: Any) -> bytes:

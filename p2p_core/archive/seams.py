@@ -25,6 +25,7 @@ from p2p_core.geometry import Window, align_down
 __all__ = ["SeamCheck", "check_seams", "straddling_cores"]
 
 _BESIDE_PX = 4
+_STEP_FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class SeamCheck:
     Attributes:
         border_step, beside_step: mean absolute step between neighbouring pixels (grey levels of 255) across borders of
             cores, and four pixels to either side of them.
-        ratio: border_step / beside_step; 1.0 where neither has any step, or where the scene has no borders.
+        ratio: border_step / beside_step, both with a thousandth of a grey level added, so that it is finite on flat ground.
         num_borders: borders looked at, horizontal and vertical.
         num_windows: windows translated again across borders.
         max_difference: largest difference of those to the output, in grey levels.
@@ -70,7 +71,7 @@ def check_seams(output: Path, num_windows: int = 4) -> SeamCheck:
     return SeamCheck(
         border_step=border_step,
         beside_step=beside_step,
-        ratio=border_step / beside_step if beside_step else 1.0 if not border_step else float("inf"),
+        ratio=(border_step + _STEP_FLOOR) / (beside_step + _STEP_FLOOR),
         num_borders=len(border_steps),
         num_windows=len(differences),
         max_difference=max(differences, default=0),

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from p2p_core.archive.ledger import Ledger
 from p2p_core.archive.store import OutputStore
+from p2p_core.files import Problem
 
-__all__ = ["Problem", "verify_output"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong with one file or block of an output."""
-
-    path: str
-    what: str
+__all__ = ["verify_output"]
 
 
 def verify_output(path: Path) -> list[Problem]:

@@ -26,12 +26,12 @@ from safetensors.torch import save as save_tensors
 from p2p_core.config import Config
 from p2p_core.encodings import Encoding, encoding
 from p2p_core.errors import BundleError
-from p2p_core.files import canonical_json, sha256_bytes, sha256_file, write_atomic, write_json
+from p2p_core.files import Problem, canonical_json, sha256_bytes, sha256_file, write_atomic, write_json
 from p2p_core.inference.forward import forward_pixels
 from p2p_core.model.generator import UNet, UNetConfig
 from p2p_core.model.norm import NormMode, set_norm_mode
 
-__all__ = ["BundleSpec", "GatePairs", "ModelBundle", "Problem", "load_bundle", "save_bundle", "verify_bundle"]
+__all__ = ["BundleSpec", "GatePairs", "ModelBundle", "load_bundle", "save_bundle", "verify_bundle"]
 
 SCHEMA_VERSION = 1
 _FILES = ("model.json", "weights.safetensors", "gate_pairs.safetensors", "card.md")
@@ -70,14 +70,6 @@ class GatePairs:
     input_NHWC: NDArray[np.uint8]
     target_NHWC: NDArray[np.uint8]
     generated_NHWC: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong with one file of a bundle."""
-
-    path: str
-    what: str
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,6 @@ STORE/versions/<digest>/          manifest.json  pairs.parquet  rejected.parquet
 
 from p2p_core.pairstore.reader import PairSplit, PairStore
 from p2p_core.pairstore.schema import PairRecord, RejectedRecord
-from p2p_core.pairstore.verify import Problem, verify_store
+from p2p_core.pairstore.verify import verify_store
 
-__all__ = ["PairRecord", "PairSplit", "PairStore", "Problem", "RejectedRecord", "verify_store"]
+__all__ = ["PairRecord", "PairSplit", "PairStore", "RejectedRecord", "verify_store"]

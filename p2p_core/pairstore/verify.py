@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from p2p_core.errors import StoreError
-from p2p_core.files import sha256_file
+from p2p_core.files import Problem, sha256_file
 from p2p_core.pairstore.manifest import MANIFEST, FileEntry, read_manifest, version_name
 from p2p_core.pairstore.versions import VERSIONS, current_version, is_version
 
-__all__ = ["Problem", "file_problems", "verify_store", "version_problems"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A bad file. `path` is relative to the directory that was verified; `what` says what is wrong with it."""
-
-    path: str
-    what: str
+__all__ = ["file_problems", "verify_store", "version_problems"]
 
 
 def verify_store(path: Path) -> list[Problem]:

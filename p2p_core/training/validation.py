@@ -66,7 +66,7 @@ class Validation:
         generated = self._generate(generator, norm, self.input_NHWC[rows])
         columns = {
             "input": source.to_rgb(self.input_NHWC[rows]),
-            f"generated, {images_seen} images seen": target.to_rgb(generated),
+            f"after {images_seen} images": target.to_rgb(generated),
             "target": target.to_rgb(self.target_NHWC[rows]),
         }
         path = self.sheets / f"{images_seen:08d}.png"

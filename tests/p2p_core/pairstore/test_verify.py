@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from p2p_core.errors import StoreError
-from p2p_core.pairstore import Problem, verify_store
+from p2p_core.files import Problem
+from p2p_core.pairstore import verify_store
 
 
 def files_of(version: Path) -> list[Path]:
