@@ -40,11 +40,18 @@ class CopesWithLoss(Protocol):
 
 
 class DaskExecutor:
-    """`map` over the workers of a Dask cluster. Work that was lost with a worker is done again elsewhere."""
+    """`map` over the workers of a Dask cluster. Work that was lost with a worker is done again elsewhere.
 
-    def __init__(self, client: Client, *, no_workers_timeout_s: float = _NO_WORKERS_TIMEOUT_S) -> None:
+    Args:
+        client: connected to the cluster.
+        own_cluster: the cluster behind it, if it is ours to keep in shape.
+        num_workers: how many workers that should have.
+    """
+
+    def __init__(self, client: Client, own_cluster: LocalCluster | None = None, num_workers: int = 0) -> None:
         self._client = client
-        self._no_workers_timeout_s = no_workers_timeout_s
+        self.own_cluster = own_cluster
+        self._num_workers = num_workers
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
         """Results as they come, in any order. Items are taken one by one, one for each worker thread at a time, so the
@@ -97,17 +104,21 @@ class DaskExecutor:
                 now_s = time.monotonic()
                 if self._num_threads():
                     last_seen_s = now_s
-                elif now_s - last_seen_s > self._no_workers_timeout_s:
+                elif now_s - last_seen_s > _NO_WORKERS_TIMEOUT_S:
                     raise ServiceError(
-                        f"The Dask cluster has had no worker for {self._no_workers_timeout_s:.0f} s",
+                        f"The Dask cluster has had no worker for {_NO_WORKERS_TIMEOUT_S:.0f} s",
                         remedy="Start workers, then run again; what was done is kept",
                     ) from None
 
     def _num_threads(self) -> int:
         try:
-            return sum(self._client.nthreads().values())
+            num_threads = sum(self._client.nthreads().values())
         except _UNREACHABLE:
             return 0
+        if self.own_cluster is not None and num_threads < self._num_workers:
+            # A nanny whose worker dies while it starts gives up for good; the cluster replaces it only when told to.
+            self.own_cluster.scale(self._num_workers)
+        return int(num_threads)
 
 
 def _result(function: Any, item: Any, future: Future) -> Any:
@@ -124,6 +135,9 @@ def _result(function: Any, item: Any, future: Future) -> Any:
         raise ServiceError(
             "The Dask scheduler went away during the run", remedy="Start it, then run again; what was done is kept"
         ) from error
+    finally:
+        # An error's traceback keeps its future alive, and what is alive is computed anew whenever its worker dies.
+        future.release()
 
 
 @contextmanager
@@ -140,12 +154,29 @@ def dask_executor(num_workers: int = 2, scheduler: str | None = None) -> Iterato
     """
     if scheduler is None and num_workers < 1:
         raise UsageError(f"{num_workers} workers can do no work", remedy="Give at least 1 worker")
-    with _attached(scheduler) if scheduler else _local(num_workers) as client:
-        yield DaskExecutor(client)
+    with _quiet(), _attached(scheduler) if scheduler else _local(num_workers) as executor:
+        yield executor
 
 
 @contextmanager
-def _local(num_workers: int) -> Iterator[Client]:
+def _quiet() -> Iterator[None]:
+    """Deaths, restarts and lost connections are told as errors of ours, not as tracebacks in a log.
+
+    `distributed` gives many of its loggers a level and a handler of their own: setting the parent's does nothing.
+    """
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def _local(num_workers: int) -> Iterator[DaskExecutor]:
     with tempfile.TemporaryDirectory(prefix="p2p-dask-") as scratch:
         try:
             cluster = LocalCluster(
@@ -154,7 +185,7 @@ def _local(num_workers: int) -> Iterator[Client]:
                 processes=True,
                 dashboard_address=None,
                 local_directory=scratch,
-                silence_logs=logging.CRITICAL,  # deaths and restarts of workers are ours to tell
+                silence_logs=logging.CRITICAL,  # in the worker processes
                 scheduler_kwargs={"allowed_failures": ALLOWED_DEATHS},
             )
         except (*_UNREACHABLE, RuntimeError) as error:  # RuntimeError: a worker process did not come up
@@ -162,11 +193,11 @@ def _local(num_workers: int) -> Iterator[Client]:
                 f"A local Dask cluster could not be started: {error}", remedy="Free memory or ports, or start fewer workers"
             ) from error
         with cluster, Client(cluster, set_as_default=False) as client:
-            yield client
+            yield DaskExecutor(client, cluster, num_workers)
 
 
 @contextmanager
-def _attached(address: str) -> Iterator[Client]:
+def _attached(address: str) -> Iterator[DaskExecutor]:
     try:
         client = Client(address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)
     except (*_UNREACHABLE, ValueError) as error:  # ValueError: not an address
@@ -180,4 +211,4 @@ def _attached(address: str) -> Iterator[Client]:
             raise ServiceError(
                 f"The Dask scheduler at {address} has no workers", remedy=f"Start some with `dask worker {address}`"
             ) from error
-        yield client
+        yield DaskExecutor(client)

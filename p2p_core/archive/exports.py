@@ -6,7 +6,6 @@ Something else that lies at the destination is never replaced.
 
 from __future__ import annotations
 
-import json
 import shutil
 import uuid
 import warnings
@@ -19,7 +18,7 @@ import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from p2p_core.archive.job import PinnedJob
-from p2p_core.archive.store import OutputStore
+from p2p_core.archive.store import OutputStore, read_json
 from p2p_core.archive.tile_grid import TileBlock, locate_tiles
 from p2p_core.archive.translate import ArchiveSummary
 from p2p_core.errors import LedgerError, OutputError
@@ -119,10 +118,7 @@ def _refuse_foreign_tree(dest: Path) -> None:
 
 def _finished(store: OutputStore) -> ArchiveSummary:
     """The summary of an output whose blocks are all committed."""
-    try:
-        values = json.loads(store.summary_path.read_bytes())
-    except FileNotFoundError:
-        values = None
+    values = read_json(store.summary_path)
     summary = None if values is None else ArchiveSummary.parse(values, where=str(store.summary_path))
     if summary is None or not summary.complete:
         state = f"{summary.num_blocks - summary.num_done} of its blocks failed" if summary else "its run has not ended"

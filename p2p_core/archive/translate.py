@@ -130,6 +130,8 @@ def _run(
     work: TranslateBlock, survey: Survey, executor: Executor | None, progress: Progress | None
 ) -> Iterator[BlockRecord | BlockFailure]:
     num_settled = len(survey.done)
+    if progress:
+        progress.update(num_settled)
     try:
         for outcome in executor.map(work, survey.to_do) if executor else map(work, survey.to_do):
             num_settled += 1

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+import zarr
 from numpy.typing import NDArray
 
 from p2p_core.archive.job import ArchiveJob
+from p2p_core.files import sha256_file
 from p2p_core.inference.bundle import BundleSpec, ModelBundle, load_bundle, save_bundle
 from p2p_core.model.generator import UNet, UNetConfig
 from p2p_core.model.norm import BatchNorm
@@ -100,6 +102,23 @@ def scene_path(tmp_path: Path, scene_HWC: NDArray[np.uint8]) -> Path:
 @pytest.fixture(scope="session")
 def write_scene() -> Callable[..., Path]:
     return write_tiff
+
+
+@pytest.fixture(scope="session")
+def read_image() -> Callable[[Path], NDArray[np.uint8]]:
+    """An output's pixels, by zarr and not by this project's reader."""
+    return lambda output: np.asarray(zarr.open_array(output / "image.zarr", mode="r")[:])
+
+
+@pytest.fixture(scope="session")
+def shard_digests() -> Callable[[Path], dict[str, str]]:
+    """sha256 of every stored shard file of an output."""
+
+    def digests(output: Path) -> dict[str, str]:
+        root = output / "image.zarr"
+        return {str(path.relative_to(root)): sha256_file(path) for path in sorted((root / "c").rglob("*")) if path.is_file()}
+
+    return digests
 
 
 JobFactory = Callable[..., ArchiveJob]

@@ -1,0 +1,143 @@
+"""What cannot be translated or written is named, with a remedy, and harms nothing else."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+import zarr.storage._local
+from numpy.typing import NDArray
+
+from p2p_core.archive.job import ArchiveJob, pin_job
+from p2p_core.archive.seams import check_seams
+from p2p_core.archive.status import output_status
+from p2p_core.archive.store import OutputStore
+from p2p_core.archive.translate import translate_archive
+from p2p_core.archive.verify import verify_output
+from p2p_core.errors import BundleError, LedgerError, OutputError, PlanError, RasterError, SizeMismatchError
+
+JobFactory = Callable[..., ArchiveJob]
+Digests = Callable[[Path], dict[str, str]]
+
+
+def test_an_output_of_another_source_is_not_overwritten(make_job: JobFactory, tmp_path: Path, shard_digests: Digests) -> None:
+    job = make_job()
+    translate_archive(job)
+    before = shard_digests(job.output)
+    from PIL import Image
+
+    Image.new("RGB", (40, 40)).save(tmp_path / "another.png")
+    with pytest.raises(LedgerError, match="belongs to another job"):
+        translate_archive(job.model_copy(update={"source": tmp_path / "another.png"}))
+    assert shard_digests(job.output) == before
+    assert verify_output(job.output) == []
+
+
+def test_a_directory_with_something_else_is_refused(make_job: JobFactory) -> None:
+    job = make_job()
+    job.output.mkdir()
+    (job.output / "thesis.txt").write_text("five years")
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        translate_archive(job)
+    assert [path.name for path in job.output.iterdir()] == ["thesis.txt"]
+
+
+def test_an_output_below_a_file_is_refused(make_job: JobFactory, scene_path: Path) -> None:
+    with pytest.raises(OutputError, match="in the way"):
+        translate_archive(make_job(output="scene.tif/out"))
+    assert scene_path.is_file()
+
+
+def test_a_full_disk_stops_the_run_and_a_rerun_completes(make_job: JobFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job()
+    put, calls = zarr.storage._local._put, []
+
+    def full_after_six(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        if len(calls) > 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return put(*args, **kwargs)
+
+    monkeypatch.setattr(zarr.storage._local, "_put", full_after_six)
+    with pytest.raises(OutputError, match="disk is full"):
+        translate_archive(job)
+    monkeypatch.undo()
+    num_done = output_status(job.output).done
+    assert 0 < num_done < 6
+    assert translate_archive(job).num_forwards == 20 - num_done
+    assert verify_output(job.output) == []
+
+
+def test_a_poison_block_is_recorded_and_the_rest_goes_on(make_job: JobFactory, tmp_path: Path) -> None:
+    from p2p_core.rasters.mercator import TileAddress
+    from p2p_core.rasters.xyz import write_xyz_tile
+
+    rng = np.random.default_rng(5)
+    for x in (1, 2):
+        for y in (1, 2):
+            write_xyz_tile(tmp_path / "tree", TileAddress(2, x, y), rng.integers(0, 256, (256, 256, 3), dtype=np.uint8))
+    (tmp_path / "tree" / "2" / "2" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    job = make_job(source=tmp_path / "tree", shard_px=128)
+    summary = translate_archive(job)
+    assert not summary.complete
+    # blocks of 128 px whose window (64 px of halo) reaches into the last tile: all but the first row and column
+    failed = {(failure.row, failure.column) for failure in summary.failures}
+    assert failed == {(row, column) for row in (1, 2, 3) for column in (1, 2, 3)}
+    assert all("2.png" in failure.reason for failure in summary.failures)
+    assert summary.num_done == 7
+    status = output_status(job.output)
+    assert (status.done, status.failed, status.remaining) == (7, 9, 0)
+    assert len(verify_output(job.output)) == 9
+    assert "2.png" in verify_output(job.output)[0].what
+
+
+def test_a_source_that_does_not_fit_the_model_is_refused(
+    make_job: JobFactory, tmp_path: Path, scene_HWC: NDArray[np.uint8], write_scene: Callable[..., Path]
+) -> None:
+    gray = write_scene(tmp_path / "gray.tif", scene_HWC[..., :1])
+    with pytest.raises(SizeMismatchError, match=r"gray\.tif has 1 bands; the model takes 3 \(red, green, blue\)"):
+        translate_archive(make_job(source=gray))
+    with pytest.raises(RasterError, match="does not exist"):
+        translate_archive(make_job(source=tmp_path / "nowhere.tif"))
+    with pytest.raises(BundleError):
+        translate_archive(make_job(bundle=tmp_path))
+    with pytest.raises(PlanError, match="core_px=48 is not a multiple of lattice_px=32"):
+        translate_archive(make_job(core_px=48))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_write_that_is_not_a_whole_block_is_refused(make_job: JobFactory) -> None:
+    job = make_job()
+    pinned, store = pin_job(job), OutputStore(job.output)
+    store.prepare(pinned)
+    with pytest.raises(PlanError, match="not the whole of block 0_0"):
+        store.write_block(pinned.plan.block(0, 0), np.zeros((64, 32, 3), np.uint8))
+
+
+def test_a_bundle_that_changes_during_the_run_is_noticed(
+    make_job: JobFactory, bundle_path: Path, other_bundle_path: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    live = tmp_path / "live"
+    shutil.copytree(bundle_path, live)
+
+    class Replaces:
+        def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
+            shutil.rmtree(live)
+            shutil.copytree(other_bundle_path, live)
+            return map(function, items)
+
+    with pytest.raises(BundleError, match="has changed since the run began"):
+        translate_archive(make_job(bundle=live), Replaces())
+
+
+def test_status_and_verify_of_something_else_say_so(tmp_path: Path) -> None:
+    for function in (output_status, verify_output, check_seams):
+        with pytest.raises(LedgerError, match=r"no job\.json"):
+            function(tmp_path)  # type: ignore[operator]
