@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -45,10 +45,3 @@ def first_with_digest(items: Sequence[tuple[str, str]]) -> dict[str, str]:
         if kept != name:
             duplicates[name] = kept
     return duplicates
-
-
-def count_reasons(rejected: Iterable[Rejected]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for record in rejected:
-        counts[record.reason] = counts.get(record.reason, 0) + 1
-    return dict(sorted(counts.items()))

@@ -124,7 +124,8 @@ def publish(store_path: Path, built_path: Path, manifest: Manifest) -> Path:
             version.rename(built_path.with_name(f"damaged-{version.name}"))
         built_path.rename(version)
         set_current(store_path, version)
-        shutil.rmtree(store_path / BUILDING)
+        # Workers that outlived a killed build may still write there; what they leave is in nobody's way.
+        shutil.rmtree(store_path / BUILDING, ignore_errors=True)
     return version
 
 

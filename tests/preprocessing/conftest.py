@@ -117,6 +117,12 @@ def made_builder() -> type[MadeBuilder]:
 
 
 @pytest.fixture
+def tree() -> Callable[[Path], dict[str, bytes]]:
+    """Every file under a directory by its relative path."""
+    return lambda root: {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """40 side-by-side pictures of 2 x 16x16 px, three of them unreadable in different ways."""
     root = tmp_path / "photos"

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -11,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from p2p_core.errors import EmptySourceError, OutputError
+from p2p_core.errors import EmptySourceError
 from p2p_core.pairstore import PairStore, verify_store
 from p2p_core.pairstore.layout import StoreLayout
 from preprocessing.build import build_dataset
@@ -28,10 +26,6 @@ class Backwards:
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
         return map(function, list(items)[::-1])
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def inodes(version: Path) -> dict[str, int]:
@@ -54,7 +48,7 @@ def test_every_pair_is_in_one_split_or_among_the_rejected(tmp_path, made_builder
     assert verify_store(tmp_path) == []
 
 
-def test_any_executor_and_any_order_of_sources_make_the_same_bytes(tmp_path, photos) -> None:
+def test_any_executor_and_any_order_of_sources_make_the_same_bytes(tmp_path, photos, tree) -> None:
     builder = FoldersBuilder((photos,), SIDE_BY_SIDE)
     build_dataset(builder, tmp_path / "serial", SPLIT, layout=LAYOUT)
     build_dataset(builder, tmp_path / "backwards", SPLIT, layout=LAYOUT, executor=Backwards())
@@ -85,7 +79,7 @@ def test_a_rerun_decodes_nothing_and_leaves_every_file_alone(tmp_path, made_buil
     [{"s07": [700, 701, 702]}, {"s07": [700, 701, 7, 703]}, {"s07": [700, 701, 702, None]}, {"s99": [9]}],
     ids=["fewer", "other", "rejected", "added"],
 )
-def test_a_changed_source_rewrites_its_buckets_shards_and_no_others(tmp_path, made_builder, change) -> None:
+def test_a_changed_source_rewrites_its_buckets_shards_and_no_others(tmp_path, made_builder, change, tree) -> None:
     first = build_dataset(made_builder(content()), tmp_path, SPLIT, layout=LAYOUT)
     builder = made_builder(content(**change))
     second = build_dataset(builder, tmp_path, SPLIT, layout=LAYOUT)
@@ -125,7 +119,7 @@ def test_going_back_to_what_was_built_before_builds_nothing(tmp_path, made_build
 
 
 @pytest.mark.parametrize("victim", ["train/input/c", "pairs.parquet", "manifest.json", "current"])
-def test_a_damaged_store_is_mended_by_building_again(tmp_path, made_builder, victim) -> None:
+def test_a_damaged_store_is_mended_by_building_again(tmp_path, made_builder, victim, tree) -> None:
     first = build_dataset(made_builder(content()), tmp_path, SPLIT, layout=LAYOUT)
     expected = tree(tmp_path)
     files = [path for path in (first.version_path / victim, tmp_path / victim) if path.is_file()]
@@ -191,115 +185,3 @@ def test_pictures_in_no_split_directory_are_rejected_not_lost(tmp_path, photos) 
     summary = build_dataset(FoldersBuilder((photos,), SIDE_BY_SIDE), tmp_path / "store", DirectorySplit(), layout=LAYOUT)
     assert summary.counts == {"train": 9, "val": 0, "test": 0}
     assert summary.rejected == {"empty": 1, "no_split": 28, "truncated": 1, "unreadable": 1}
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import preprocessing.build
-from p2p_core.pairstore import writer
-from preprocessing.build import build_dataset
-from preprocessing.folders import FoldersBuilder, FoldersParameters
-from preprocessing.split import Fractions, NameSplit
-from p2p_core.pairstore.layout import StoreLayout
-
-photos, out, deadly_write = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-num_writes = 0
-
-def die_in_the_middle(*event):
-    global num_writes
-    if event[0] == "open" and str(event[1][0]).endswith(".partial"):
-        num_writes += 1
-        if num_writes == deadly_write:
-            Path(event[1][0]).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(die_in_the_middle)
-fractions = Fractions(train=0.6, val=0.2, test=0.2)
-build_dataset(
-    FoldersBuilder((photos,), FoldersParameters(layout="side_by_side")), out, NameSplit(fractions=fractions),
-    layout=StoreLayout(num_buckets=5, pairs_per_shard=4),
-)
-print(num_writes)
-"""
-
-
-def run_killed(photos: Path, out: Path, deadly_write: int) -> subprocess.CompletedProcess[str]:
-    """Build in a process that dies while it writes its file number `deadly_write`."""
-    command = [sys.executable, "-c", KILLED, str(photos), str(out), str(deadly_write)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-@pytest.mark.parametrize("place", ["shard", "table", "manifest", "current"])
-def test_a_build_killed_at_any_file_resumes_to_identical_bytes(tmp_path, photos, place) -> None:
-    builder = FoldersBuilder((photos,), SIDE_BY_SIDE)
-    build_dataset(builder, tmp_path / "clean", SPLIT, layout=LAYOUT)
-    num_files = len(tree(tmp_path / "clean")) - 1  # all but the lock are written atomically
-    deadly_write = {"shard": num_files // 2, "table": num_files - 5, "manifest": num_files - 1, "current": num_files}[place]
-    out = tmp_path / "killed"
-    assert run_killed(photos, out, deadly_write).returncode == -9
-    assert not (out / "current").exists()
-    assert len(list(out.rglob("*.partial"))) == 1
-    summary = build_dataset(builder, out, SPLIT, layout=LAYOUT)
-    if place == "shard":
-        assert summary.num_buckets_resumed >= 2
-        assert summary.num_buckets_built >= 2
-    else:
-        assert summary.num_buckets_built == 0
-    assert tree(out) == tree(tmp_path / "clean")
-
-
-@pytest.mark.stress
-def test_a_build_killed_at_every_file_resumes_to_identical_bytes(tmp_path, photos) -> None:
-    builder = FoldersBuilder((photos,), SIDE_BY_SIDE)
-    build_dataset(builder, tmp_path / "clean", SPLIT, layout=LAYOUT)
-    expected = tree(tmp_path / "clean")
-    for deadly_write in range(1, len(expected)):
-        out = tmp_path / f"killed{deadly_write}"
-        assert run_killed(photos, out, deadly_write).returncode == -9
-        build_dataset(builder, out, SPLIT, layout=LAYOUT)
-        assert tree(out) == expected
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mount options -> a file system of its own, where this user may mount one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def mount(options: str) -> Path:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, check=False)
-        if done.returncode:
-            pytest.skip(f"this user may not mount a file system: {done.stderr.decode().strip()}")
-        return place
-
-    yield mount
-    if place.is_mount():
-        subprocess.run(["umount", str(place)], check=True)
-
-
-def test_a_full_disk_is_one_clear_message_and_the_build_goes_on_once_there_is_room(tmp_path, made_builder, small_disk) -> None:
-    place = small_disk("size=256k")
-    builder = made_builder({f"s{i:02d}": list(range(100 * i, 100 * i + 10)) for i in range(24)})
-    with pytest.raises(OutputError, match=r"The disk is full while writing .*disk/store.*run the same command again"):
-        build_dataset(builder, place / "store", SPLIT, layout=LAYOUT)
-    assert not (place / "store" / "current").exists()
-    subprocess.run(["mount", "-o", "remount,size=16m", str(place)], check=True)
-    summary = build_dataset(builder, place / "store", SPLIT, layout=LAYOUT)
-    assert summary.num_buckets_resumed + summary.num_buckets_built > summary.num_buckets_built > 0
-    build_dataset(builder, tmp_path / "clean", SPLIT, layout=LAYOUT)
-    assert tree(place / "store") == tree(tmp_path / "clean")
-
-
-def test_a_read_only_output_is_one_clear_message(made_builder, small_disk) -> None:
-    place = small_disk("ro")
-    with pytest.raises(OutputError, match=r"disk/store cannot be written: Read-only file system"):
-        build_dataset(made_builder(content()), place / "store", SPLIT, layout=LAYOUT)
-
-
-def test_an_output_that_is_in_the_way_is_one_clear_message(tmp_path, made_builder) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="is in the way"):
-        build_dataset(made_builder(content()), tmp_path / "file" / "store", SPLIT, layout=LAYOUT)
-    with pytest.raises(OutputError, match="something other than a pair store: file"):
-        build_dataset(made_builder(content()), tmp_path, SPLIT, layout=LAYOUT)
