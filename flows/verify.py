@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from p2p_core.errors import EmptySourceError
+from p2p_core.files import Problem
 
-__all__ = ["Kind", "Problem", "kind_of", "verify_any"]
+__all__ = ["Kind", "kind_of", "verify_any"]
 
 Kind = Literal["pair store", "model bundle", "archive output"]
-
-
-class Problem(Protocol):
-    """A bad file, relative to the directory that was verified."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def what(self) -> str: ...
 
 
 def kind_of(path: Path) -> Kind:
@@ -40,31 +32,31 @@ _MARKS: dict[Kind, tuple[str, ...]] = {
 }
 
 
-def verify_any(path: Path) -> tuple[Kind, Sequence[Problem]]:
+def verify_any(path: Path) -> tuple[Kind, list[Problem]]:
     """Every bad file. Raises what the verification of that kind raises."""
     kind = kind_of(path)
     return kind, _VERIFY[kind](path)
 
 
-def _verify_store(path: Path) -> Sequence[Any]:
+def _verify_store(path: Path) -> list[Problem]:
     from p2p_core.pairstore.verify import verify_store
 
     return verify_store(path)
 
 
-def _verify_bundle(path: Path) -> Sequence[Any]:
+def _verify_bundle(path: Path) -> list[Problem]:
     from p2p_core.inference.bundle import verify_bundle
 
     return verify_bundle(path)
 
 
-def _verify_output(path: Path) -> Sequence[Any]:
+def _verify_output(path: Path) -> list[Problem]:
     from p2p_core.archive.verify import verify_output
 
     return verify_output(path)
 
 
-_VERIFY: dict[Kind, Callable[[Path], Sequence[Any]]] = {
+_VERIFY: dict[Kind, Callable[[Path], list[Problem]]] = {
     "pair store": _verify_store,
     "model bundle": _verify_bundle,
     "archive output": _verify_output,

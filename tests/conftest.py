@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,11 @@ from PIL import Image
 from preprocessing.build import build_dataset
 from preprocessing.folders import FoldersBuilder, FoldersParameters
 from preprocessing.split import DirectorySplit
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # MLflow warns of its own type hints when it is imported.
+    config.addinivalue_line("filterwarnings", "ignore:.*Any type hint is inferred as AnyType:UserWarning")
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +36,12 @@ def pair_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     builder = FoldersBuilder((root / "pictures",), FoldersParameters(layout="side_by_side"))
     build_dataset(builder, root / "store", DirectorySplit())
     return root / "store"
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Prefect server, which this process uses; one for the whole session, since it takes seconds."""
+    from flows.services.prefect_server import prefect_server
+
+    with prefect_server(tmp_path_factory.mktemp("prefect"), startup_timeout_s=180) as api_url:
+        yield api_url

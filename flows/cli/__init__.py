@@ -8,10 +8,10 @@ from __future__ import annotations
 import errno
 import sys
 
-from flows.cli.app import app
+from flows.cli.commands import app
 from p2p_core.errors import P2PError
 
-__all__ = ["main", "run"]
+__all__ = ["app", "main", "run"]
 
 _SYSTEM_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE}
 _INTERRUPTED = 130

@@ -50,15 +50,15 @@ def wear_leash() -> None:
 def _stop_group_at_end_of(leash: int) -> None:
     while os.read(leash, 4096):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)  # time to put things away
+    os.killpg(os.getpgrp(), signal.SIGTERM)  # time to put things away
     time.sleep(_GRACE_S)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def stop_process(process: subprocess.Popen[bytes], *, grace_s: float = _GRACE_S) -> None:
-    """Ask the child to end, then end its process group by force. Returns when it is gone; safe to call twice."""
+    """Ask the child and what it started to end, then end them by force. Returns when it is gone; safe to call twice."""
     if process.poll() is None:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(grace_s)
         except subprocess.TimeoutExpired:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from p2p_core.errors import ServiceError
+from p2p_core.files import output_errors
 
 # Read when mlflow is imported or when it calls a server. A server that is away must cost seconds, not the minutes of
 # MLflow's own seven retries.
@@ -28,16 +29,33 @@ __all__ = ["connect", "experiment_id", "mlflow_errors"]
 _SQLITE = "sqlite:///"
 
 
-def connect(tracking_uri: str) -> MlflowClient:
-    """A client of this address. Raises `ServiceError` for an address that cannot be reached or understood."""
+def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
+    """A client of this address.
+
+    Args:
+        create: make an embedded store that is not there yet; asking for something in it would only find it empty.
+
+    Raises:
+        ServiceError: the address cannot be reached or understood, or there is no store.
+    """
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     with mlflow_errors(tracking_uri):
         if tracking_uri.startswith(_SQLITE):
-            Path(tracking_uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+            _prepare(Path(tracking_uri.removeprefix(_SQLITE)), create)
         client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         client.search_experiments(max_results=1)  # the first call is the one that connects
         return client
+
+
+def _prepare(database: Path, create: bool) -> None:
+    if create:
+        with output_errors(database):
+            database.parent.mkdir(parents=True, exist_ok=True)
+    elif not database.exists():
+        raise ServiceError(
+            f"There is no MLflow store {database}", remedy="Give the address with --tracking-uri or MLFLOW_TRACKING_URI"
+        )
 
 
 def experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:

@@ -53,7 +53,7 @@ def start_run(tracking_uri: str, experiment: str, run_dir: Path, *, tags: Mappin
     Raises:
         ServiceError: MLflow does not answer.
     """
-    client = connect(tracking_uri)
+    client = connect(tracking_uri, create=True)
     with mlflow_errors(tracking_uri):
         known = read_run_record(run_dir)
         if known is not None and known.is_at(tracking_uri, experiment) and _is_active(client, known.run_id):

@@ -6,12 +6,23 @@ MLflow is imported only for the second kind: it takes seconds, and a bundle on d
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 from p2p_core.config import Config
+from p2p_core.errors import UsageError
 from p2p_core.inference.bundle import load_bundle
 
-__all__ = ["ResolvedModel", "default_tracking_uri", "is_registry_uri", "local_tracking_uri", "model_cache", "resolve_model"]
+__all__ = [
+    "ModelUri",
+    "ResolvedModel",
+    "default_tracking_uri",
+    "local_tracking_uri",
+    "model_cache",
+    "parse_model_uri",
+    "resolve_model",
+]
 
 
 class ResolvedModel(Config):
@@ -36,8 +47,28 @@ class ResolvedModel(Config):
         return f"models:/{self.name}/{self.version}" if self.name else str(self.bundle)
 
 
-def is_registry_uri(model: str) -> bool:
-    return model.startswith("models:")
+class ModelUri(NamedTuple):
+    """`models:/NAME@ALIAS` or `models:/NAME/VERSION`: exactly one of the last two is there."""
+
+    name: str
+    alias: str | None = None
+    version: str | None = None
+
+    def __str__(self) -> str:
+        return f"models:/{self.name}@{self.alias}" if self.alias else f"models:/{self.name}/{self.version}"
+
+
+_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+
+
+def parse_model_uri(model: str) -> ModelUri | None:
+    """None for what is no URI but a path. Raises `UsageError` for a URI that is not one of a registered model."""
+    if not model.startswith("models:"):
+        return None
+    parts = _URI.fullmatch(model)
+    if parts is None:
+        raise UsageError(f"{model!r} is no model URI", remedy="Write models:/NAME@champion or models:/NAME/3, or give a bundle")
+    return ModelUri(**parts.groupdict())
 
 
 def resolve_model(model: str, *, tracking_uri: str | None = None, cache: Path | None = None) -> ResolvedModel:
@@ -52,12 +83,13 @@ def resolve_model(model: str, *, tracking_uri: str | None = None, cache: Path | 
         BundleError: there is no such model, or its bundle is damaged.
         ServiceError: MLflow does not answer.
     """
-    if not is_registry_uri(model):
+    uri = parse_model_uri(model)
+    if uri is None:
         bundle = load_bundle(Path(model))
         return ResolvedModel(bundle=bundle.path, digest=bundle.digest)
     from flows.services.registry import fetch_model
 
-    return fetch_model(model, tracking_uri=tracking_uri or default_tracking_uri(), cache=cache or model_cache())
+    return fetch_model(uri, tracking_uri=tracking_uri or default_tracking_uri(), cache=cache or model_cache())
 
 
 def local_tracking_uri(directory: Path) -> str:

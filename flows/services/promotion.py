@@ -6,6 +6,7 @@ An evaluation is recorded on the version it was made of, so the gate judges what
 from __future__ import annotations
 
 from flows.services.mlflow_client import connect, mlflow_errors
+from flows.services.models import ModelUri
 from flows.services.registry import find_version
 from p2p_core.config import Config
 from p2p_core.errors import BundleError
@@ -53,7 +54,7 @@ def promote(name: str, version: str, *, tracking_uri: str) -> Promotion:
         ServiceError: MLflow does not answer.
     """
     client = connect(tracking_uri)
-    found, _ = find_version(client, tracking_uri, f"models:/{name}/{version}")
+    found = find_version(client, tracking_uri, ModelUri(name, version=version))
     if found.tags.get(_SPLIT_TAG) != "test":
         raise BundleError(
             f"Version {version} of {name} has no evaluation on a test split",

@@ -7,7 +7,6 @@ prove that it is the one that was evaluated. An alias is resolved once, at the s
 from __future__ import annotations
 
 import importlib.metadata
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -23,10 +22,10 @@ from mlflow.types import Schema, TensorSpec
 
 import p2p_core.inference.bundle
 from flows.services.mlflow_client import connect, experiment_id, mlflow_errors
-from flows.services.models import ResolvedModel
+from flows.services.models import ModelUri, ResolvedModel
 from p2p_core.config import Config
 from p2p_core.encodings import encoding
-from p2p_core.errors import BundleError, UsageError
+from p2p_core.errors import BundleError
 from p2p_core.files import output_errors
 from p2p_core.inference.bundle import BundleSpec, load_bundle, verify_bundle
 
@@ -34,47 +33,40 @@ __all__ = ["DIGEST_TAG", "Registration", "fetch_model", "find_version", "registe
 
 DIGEST_TAG = "p2p.bundle_digest"
 _BUNDLE = "bundle"
-_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 # What the bundle's own code needs; their exact versions go into the model's requirements.txt.
 _REQUIREMENTS = ("torch", "numpy", "safetensors", "pydantic", "pyyaml")
 
 
-def fetch_model(model: str, *, tracking_uri: str, cache: Path) -> ResolvedModel:
-    """`models:/NAME@ALIAS` or `models:/NAME/VERSION` as a checked bundle, downloaded once into `cache/<digest>`.
+def fetch_model(uri: ModelUri, *, tracking_uri: str, cache: Path) -> ResolvedModel:
+    """The checked bundle of a version, downloaded once into `cache/<digest>`.
 
     Raises:
-        UsageError: `model` is neither.
         BundleError: there is no such version, or its bundle is damaged.
         ServiceError: MLflow does not answer.
     """
-    client = connect(tracking_uri)
-    version, alias = find_version(client, tracking_uri, model)
+    version = find_version(connect(tracking_uri), tracking_uri, uri)
     digest = version.tags.get(DIGEST_TAG)
     if digest is None:
         raise BundleError(
-            f"{model} holds no bundle: version {version.version} was not registered by p2p",
+            f"{uri} holds no bundle: version {version.version} was not registered by p2p",
             remedy="Register one with `p2p train --register NAME`",
         )
-    bundle_dir = _download(version.source, digest, cache, tracking_uri)
-    return ResolvedModel(bundle=bundle_dir, digest=digest, name=version.name, version=str(version.version), alias=alias)
+    bundle = _download(version.source, digest, cache, tracking_uri)
+    return ResolvedModel(bundle=bundle, digest=digest, name=uri.name, version=str(version.version), alias=uri.alias)
 
 
-def find_version(client: MlflowClient, tracking_uri: str, model: str) -> tuple[Any, str | None]:
-    """MLflow's record of the version that a `models:/` URI means, and the alias if it named one."""
-    parts = _URI.fullmatch(model)
-    if parts is None:
-        raise UsageError(f"{model!r} is no model URI", remedy="Write models:/NAME@champion or models:/NAME/3, or give a bundle")
-    name, alias = parts["name"], parts["alias"]
+def find_version(client: MlflowClient, tracking_uri: str, uri: ModelUri) -> Any:
+    """MLflow's record of the version. Raises `BundleError` where there is none; names those there are."""
     with mlflow_errors(tracking_uri):
         try:
-            if alias is not None:
-                return client.get_model_version_by_alias(name, alias), alias
-            return client.get_model_version(name, parts["version"]), None
+            if uri.alias is not None:
+                return client.get_model_version_by_alias(uri.name, uri.alias)
+            return client.get_model_version(uri.name, uri.version)
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
-            known = _known_versions(client, name)
-            raise BundleError(f"MLflow at {tracking_uri} has no {model}; {known}", remedy=_HOW_TO_GET_ONE) from error
+            known = _known_versions(client, uri.name)
+            raise BundleError(f"MLflow at {tracking_uri} has no {uri}; {known}", remedy=_HOW_TO_GET_ONE) from error
 
 
 _HOW_TO_GET_ONE = (
@@ -127,7 +119,7 @@ def register_bundle(bundle_dir: Path, name: str, *, tracking_uri: str, run_id: s
         ServiceError: MLflow does not answer.
     """
     bundle = load_bundle(bundle_dir)
-    client = connect(tracking_uri)
+    client = connect(tracking_uri, create=True)
     with mlflow_errors(tracking_uri):
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name, description="A pix2pix bundle; see its card.md. Made by p2p.")

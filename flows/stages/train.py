@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from flows.services.launcher import launch_training
 from flows.services.models import default_tracking_uri
 from flows.services.training_protocol import TrainingOutcome, TrainingRequest
 from p2p_core.config import Config
+from p2p_core.pairstore.reader import PairStore
 
 __all__ = ["TrainRequest", "Trained", "train_and_register"]
 
+_DATASET = "{dataset}"
+
 
 class TrainRequest(TrainingRequest):
-    """`register_as`: the registered model that gets a new version; None registers nothing."""
+    """`register_as`: the registered model that gets a new version; None registers nothing.
+
+    In `run_dir`, `{dataset}` stands for the first digits of the dataset's digest: a schedule then trains anew when the
+    dataset is new, and otherwise finds its run done.
+    """
 
     register_as: str | None = None
 
@@ -27,7 +36,7 @@ class Trained(Config):
 def train_and_register(request: TrainRequest) -> Trained:
     """Train in a process of its own, then register the bundle. Raises what `launch_training` and MLflow raise."""
     tracking_uri = request.tracking_uri or (default_tracking_uri() if request.register_as else None)
-    values = {**dict(request), "tracking_uri": tracking_uri}
+    values = {**dict(request), "tracking_uri": tracking_uri, "run_dir": _run_dir(request)}
     register_as = values.pop("register_as")
     outcome = launch_training(TrainingRequest(**values))
     if register_as is None or tracking_uri is None:
@@ -36,3 +45,10 @@ def train_and_register(request: TrainRequest) -> Trained:
 
     registered = register_bundle(outcome.bundle, register_as, tracking_uri=tracking_uri, run_id=outcome.run_id)
     return Trained(outcome=outcome, name=registered.name, version=registered.version)
+
+
+def _run_dir(request: TrainRequest) -> Path:
+    if _DATASET not in str(request.run_dir):
+        return request.run_dir
+    digest = PairStore.open(request.data).manifest.digest
+    return Path(str(request.run_dir).replace(_DATASET, digest[:12]))

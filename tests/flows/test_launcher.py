@@ -1,0 +1,105 @@
+"""Training in a process of its own: its result, its errors and its death all reach the parent."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.services.launcher import TrainingProcessError, launch_training
+from flows.services.training_protocol import TrainingRequest
+from p2p_core.errors import ConfigError, OutputError, StoreError
+from p2p_core.inference.bundle import load_bundle, verify_bundle
+from p2p_core.progress import Progress
+
+SETTINGS = (
+    "generator.depth=2",
+    "generator.base_width=4",
+    "discriminator.base_width=4",
+    "augment.crop_px=32",
+    "log_every_images=4",
+    "checkpoint_every_images=8",
+    "validate_every_images=0",
+)
+
+
+class Collected:
+    """A `Progress` that remembers, and that may end the training process when it has seen enough."""
+
+    def __init__(self, kill_at: int | None = None) -> None:
+        self.seen: list[int] = []
+        self.budget = 0
+        self.kill_at = kill_at
+
+    def update(self, done: int, note: str = "") -> None:  # noqa: ARG002
+        self.seen.append(done)
+        if self.kill_at is not None and done >= self.kill_at:
+            children = psutil.Process().children()
+            training = [child for child in children if "flows.services.training_process" in child.cmdline()]
+            assert len(training) == 1
+            training[0].kill()
+
+    @contextmanager
+    def start(self, budget_images: int) -> Iterator[Progress]:
+        self.budget = budget_images
+        yield self
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def request_24(pair_store: Path, tmp_path: Path) -> TrainingRequest:
+    return TrainingRequest(recipe="world", data=pair_store, run_dir=tmp_path / "run", settings=SETTINGS, images=24)
+
+
+def test_a_training_leaves_a_bundle_and_tells_how_far_it_is(request_24: TrainingRequest) -> None:
+    progress = Collected()
+    outcome = launch_training(request_24, progress_for=progress.start)
+    assert (progress.budget, outcome.images_seen, outcome.resumed_from) == (24, 24, 0)
+    assert progress.seen == sorted(progress.seen)
+    assert progress.seen[-1] == 24
+    assert load_bundle(outcome.bundle).digest == outcome.bundle_digest
+    assert (outcome.budget.chosen_by, outcome.run_id) == ("images", None)
+    assert json.loads((request_24.run_dir / "budget.json").read_text())["images"] == 24
+    with pytest.raises(OutputError, match="already holds a training run"):
+        launch_training(request_24)
+
+
+def test_a_killed_training_says_so_and_resumes_in_its_mlflow_run(request_24: TrainingRequest, tracking_uri: str) -> None:
+    request = request_24.model_copy(update={"images": 400, "tracking_uri": tracking_uri, "experiment": "killed"})
+    with pytest.raises(TrainingProcessError, match=r"SIGKILL.*--resume"):
+        launch_training(request, progress_for=Collected(kill_at=40).start)
+    killed_run = json.loads((request.run_dir / "mlflow_run.json").read_text())["run_id"]
+    outcome = launch_training(request.model_copy(update={"resume": True}), progress_for=Collected().start)
+    assert outcome.resumed_from >= 32
+    assert outcome.images_seen == 400
+    assert outcome.run_id == killed_run
+    assert verify_bundle(outcome.bundle) == []
+
+    from flows.services.mlflow_client import connect
+
+    client = connect(tracking_uri)
+    assert client.get_run(killed_run).info.status == "FINISHED"
+    steps = {metric.step for metric in client.get_metric_history(killed_run, "generator_l1")}
+    assert max(steps) == 400
+
+
+def test_an_error_of_the_training_keeps_its_kind_problem_and_remedy(request_24: TrainingRequest, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is not a pair store") as raised:
+        launch_training(request_24.model_copy(update={"data": tmp_path / "nowhere"}), progress_for=Collected().start)
+    assert raised.value.remedy
+    with pytest.raises(ConfigError, match="no_such_key"):
+        launch_training(request_24.model_copy(update={"settings": ("no_such_key=1",)}))
+
+
+def test_nothing_is_left_running(request_24: TrainingRequest) -> None:
+    assert not [child for child in psutil.Process(os.getpid()).children() if "training_process" in " ".join(child.cmdline())]
+    assert not request_24.run_dir.exists()

@@ -1,0 +1,84 @@
+"""Training runs in a real MLflow store: complete, resumable, and never in the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.services.mlflow_client import connect
+from flows.services.mlflow_tracking import MlflowTracker, read_run_record, start_run, start_tracker
+from p2p_core.errors import ServiceError
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def test_parameters_metrics_and_pictures_arrive_in_the_run(tracking_uri: str, tmp_path: Path) -> None:
+    client, run_id = start_run(tracking_uri, "maps", tmp_path / "run", tags={"p2p.recipe": "maps"})
+    tracker = MlflowTracker(client, run_id)
+    tracker.log_parameters({"optimiser.learning_rate": 2e-4, "batch_size": 4, **{f"p{i}": i for i in range(120)}})
+    for images_seen in range(10, 60, 10):
+        tracker.log_metrics({"generator_l1": 100.0 / images_seen, "discriminator_loss": 0.5}, images_seen)
+    picture = tmp_path / "00000050.png"
+    picture.write_bytes(b"picture")
+    tracker.log_picture("sheets/00000050.png", picture)
+    tracker.finish("FINISHED")
+
+    run = connect(tracking_uri).get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["batch_size"] == "4"
+    assert len(run.data.params) == 122
+    history = client.get_metric_history(run_id, "generator_l1")
+    assert [(metric.step, metric.value) for metric in history] == [(i, 100.0 / i) for i in range(10, 60, 10)]
+    assert [artifact.path for artifact in client.list_artifacts(run_id, "sheets")] == ["sheets/00000050.png"]
+    assert run.info.artifact_uri.startswith((tmp_path / "mlflow" / "mlartifacts").as_uri())
+
+
+def test_a_resumed_training_goes_on_in_the_same_run(tracking_uri: str, tmp_path: Path) -> None:
+    client, first = start_run(tracking_uri, "maps", tmp_path / "run", tags={})
+    MlflowTracker(client, first).finish("KILLED")
+    _, second = start_run(tracking_uri, "maps", tmp_path / "run", tags={})
+    assert second == first
+    assert client.get_run(first).info.status == "RUNNING"
+
+
+def test_a_run_that_was_deleted_is_not_taken_up_again(tracking_uri: str, tmp_path: Path) -> None:
+    client, first = start_run(tracking_uri, "maps", tmp_path / "run", tags={})
+    client.delete_run(first)
+    _, second = start_run(tracking_uri, "maps", tmp_path / "run", tags={})
+    assert second != first
+    record = read_run_record(tmp_path / "run")
+    assert record is not None
+    assert record.run_id == second
+
+
+def test_a_server_that_goes_away_is_told_once_and_stops_nothing(tracking_uri: str, tmp_path: Path) -> None:
+    client, run_id = start_run(tracking_uri, "maps", tmp_path / "run", tags={})
+    warnings: list[str] = []
+    tracker = MlflowTracker(client, run_id, warn=warnings.append)
+    client.delete_run(run_id)  # from now on the store refuses to write to it
+    for images_seen in range(3):
+        tracker.log_metrics({"generator_l1": 1.0}, images_seen)
+        tracker.close()
+    tracker.log_picture("sheets/a.png", tmp_path / "absent.png")
+    tracker.finish("FINISHED")
+    assert len(warnings) == 1
+    assert "metrics.jsonl" in warnings[0]
+
+
+def test_training_starts_without_a_server_that_is_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert start_tracker(NOWHERE, "maps", tmp_path / "run", tags={}) is None
+    assert NOWHERE in capsys.readouterr().err
+
+
+def test_an_address_that_cannot_be_reached_is_named_with_a_remedy() -> None:
+    with pytest.raises(ServiceError, match="--tracking-uri"):
+        connect(NOWHERE)
+    with pytest.raises(ServiceError, match="nonsense"):
+        connect("nonsense://host")
+
+
+def test_reading_does_not_make_a_store_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match="There is no MLflow store"):
+        connect(f"sqlite:///{tmp_path}/mlflow.db")
+    assert list(tmp_path.iterdir()) == []
