@@ -18,10 +18,10 @@ import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from p2p_core.archive.job import PinnedJob
-from p2p_core.archive.store import OutputStore, read_json
+from p2p_core.archive.store import OutputStore
+from p2p_core.archive.summary import ArchiveSummary, read_finished
 from p2p_core.archive.tile_grid import TileBlock, locate_tiles
-from p2p_core.archive.translate import ArchiveSummary
-from p2p_core.errors import LedgerError, OutputError
+from p2p_core.errors import OutputError
 from p2p_core.files import output_errors, write_json
 from p2p_core.rasters.geotiff_writer import write_geotiff
 from p2p_core.rasters.xyz import write_xyz_tile
@@ -44,7 +44,7 @@ def export_cog(output: Path, dest: Path) -> Path:
         OutputError: the destination cannot be written, or something else lies there.
     """
     store = OutputStore(output)
-    job, summary = store.read_job(), _finished(store)
+    job, summary = store.read_job(), read_finished(store)
     tags = _provenance(job, summary)
     if dest.exists() and _tiff_tags(dest).get("P2P_SYNTHETIC") != "yes":
         raise OutputError(f"{dest} is in the way and was not exported by p2p", remedy="Move it or choose another destination")
@@ -88,7 +88,7 @@ def export_xyz(output: Path, dest: Path) -> Path:
         OutputError: the destination cannot be written, or something else lies there.
     """
     store = OutputStore(output)
-    job, summary = store.read_job(), _finished(store)
+    job, summary = store.read_job(), read_finished(store)
     place = locate_tiles(job.crs, job.transform, job.height_px, job.width_px, name=str(output))
     _refuse_foreign_tree(dest)
     partial = dest.with_name(f".{dest.name}.{uuid.uuid4().hex}.partial")
@@ -114,16 +114,6 @@ def _refuse_foreign_tree(dest: Path) -> None:
         foreign = dest.exists() and not (dest / _XYZ_MARK).is_file() and any(dest.iterdir())
     if foreign:
         raise OutputError(f"{dest} is in the way and was not exported by p2p", remedy="Move it or choose another destination")
-
-
-def _finished(store: OutputStore) -> ArchiveSummary:
-    """The summary of an output whose blocks are all committed."""
-    values = read_json(store.summary_path)
-    summary = None if values is None else ArchiveSummary.parse(values, where=str(store.summary_path))
-    if summary is None or not summary.complete:
-        state = f"{summary.num_blocks - summary.num_done} of its blocks failed" if summary else "its run has not ended"
-        raise LedgerError(f"{store.root} is not finished: {state}", remedy="Run the translation again, then export")
-    return summary
 
 
 def _provenance(job: PinnedJob, summary: ArchiveSummary) -> dict[str, str]:

@@ -6,7 +6,6 @@ before the first block and its digest is in every block's record, so a block mad
 
 from __future__ import annotations
 
-import importlib.metadata
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -16,14 +15,10 @@ from pydantic import Field
 from p2p_core.archive.plan import ArchivePlan, plan_archive
 from p2p_core.config import Config
 from p2p_core.encodings import encoding
-from p2p_core.errors import SizeMismatchError
 from p2p_core.files import sha256_json
-from p2p_core.inference.bundle import ModelBundle, load_bundle
 from p2p_core.rasters.grid import Transform
-from p2p_core.rasters.protocol import Raster
-from p2p_core.rasters.registry import open_raster, source_digest
 
-__all__ = ["ArchiveJob", "PinnedJob", "pin_job"]
+__all__ = ["ArchiveJob", "PinnedJob"]
 
 _PROVENANCE = {"source", "bundle", "p2p_version"}  # where things lay, not what they are: no part of the identity
 
@@ -121,75 +116,3 @@ class PinnedJob(Config):
             for name in type(self).model_fields
             if name not in _PROVENANCE and getattr(self, name) != getattr(earlier, name)
         ]
-
-
-def pin_job(job: ArchiveJob) -> PinnedJob:
-    """Open the source and the model once, check that they fit, and pin both.
-
-    Raises:
-        RasterError, BundleError: one of them cannot be read.
-        SizeMismatchError: the source's bands or depth are not the model's.
-        PlanError: the sizes are not aligned.
-    """
-    bundle = load_bundle(job.bundle)
-    with open_raster(job.source, zoom=job.zoom) as raster:
-        _check_fit(raster, bundle)
-        return PinnedJob(
-            p2p_version=importlib.metadata.version("p2p-pipeline"),
-            source=job.source.resolve(),
-            source_digest=source_digest(job.source),
-            zoom=job.zoom,
-            height_px=raster.height_px,
-            width_px=raster.width_px,
-            crs=raster.crs,
-            transform=raster.transform,
-            nodata=_eight_bit(raster.nodata),
-            bundle=job.bundle.resolve(),
-            bundle_digest=bundle.digest,
-            model_name=job.model_name,
-            model_version=job.model_version,
-            input_encoding=bundle.spec.input_encoding,
-            target_encoding=bundle.spec.target_encoding,
-            engine_version=importlib.metadata.version("torch").partition("+")[0],
-            device=job.device,
-            threads=job.threads,
-            norm=job.norm,
-            tiling=job.tiling,
-            lattice_px=bundle.spec.lattice_px,
-            halo_px=bundle.spec.halo_px,
-            core_px=job.core_px,
-            window_px=_plan(job, raster, bundle).window_px,
-            shard_px=job.shard_px,
-            chunk_px=job.chunk_px,
-        )
-
-
-def _plan(job: ArchiveJob, raster: Raster, bundle: ModelBundle) -> ArchivePlan:
-    return plan_archive(
-        raster.height_px,
-        raster.width_px,
-        lattice_px=bundle.spec.lattice_px,
-        halo_px=bundle.spec.halo_px,
-        core_px=job.core_px,
-        shard_px=job.shard_px,
-        chunk_px=job.chunk_px,
-    )
-
-
-def _check_fit(raster: Raster, bundle: ModelBundle) -> None:
-    expected = encoding(bundle.spec.input_encoding)
-    if raster.bands != expected.bands:
-        raise SizeMismatchError(
-            f"{raster.name} has {raster.bands} bands; the model takes {expected.bands} ({', '.join(expected.band_names)})",
-            remedy="Give a source with those bands, or a model trained on this kind of source",
-        )
-    if raster.dtype != "uint8":
-        raise SizeMismatchError(
-            f"{raster.name} holds {raster.dtype} pixels; the model takes uint8",
-            remedy="Scale the source to 8 bits, for example with gdal_translate -ot Byte -scale",
-        )
-
-
-def _eight_bit(nodata: float | None) -> int | None:
-    """A nodata value that an 8-bit pixel can have; any other marks no pixel of an 8-bit source."""
-    return int(nodata) if nodata is not None and float(nodata).is_integer() and 0 <= nodata <= 255 else None

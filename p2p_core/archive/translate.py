@@ -10,17 +10,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from p2p_core.archive.job import ArchiveJob, PinnedJob, pin_job
+from p2p_core.archive.job import ArchiveJob, PinnedJob
 from p2p_core.archive.ledger import BlockFailure, BlockRecord, Ledger, Survey
+from p2p_core.archive.pin import pin_job
 from p2p_core.archive.plan import ArchivePlan, Block
 from p2p_core.archive.store import OutputStore
+from p2p_core.archive.summary import ArchiveSummary
 from p2p_core.archive.workbench import close_workbench, mark_nodata, open_workbench
-from p2p_core.config import Config
 from p2p_core.errors import RasterError
 from p2p_core.files import sha256_bytes, sha256_file, write_json
 from p2p_core.geometry import Window, align_up
@@ -33,36 +34,6 @@ class Executor(Protocol):
     """Runs `function` on every item, in any order and place. The results may come in any order."""
 
     def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]: ...
-
-
-class ArchiveSummary(Config):
-    """What a run left behind; `OUTPUT/summary.json`.
-
-    Attributes:
-        num_redone: of the blocks done in this run, those that had been committed before and were stale.
-        changed_pins: pins that differ from the earlier run on this output; they made all its blocks stale.
-        num_forwards: forward passes of this run; 0 when everything was done already.
-        output_digest: names all committed pixels.
-        failures: blocks that could not be translated; a rerun tries them again.
-    """
-
-    schema_version: Literal[1] = 1
-    job_digest: str
-    output_digest: str
-    num_blocks: int
-    num_done: int
-    num_reused: int
-    num_redone: int
-    num_forwards: int
-    overhead: float
-    elapsed_s: float
-    changed_pins: list[str]
-    failures: list[BlockFailure]
-
-    @property
-    def complete(self) -> bool:
-        """Every block is committed."""
-        return self.num_done == self.num_blocks
 
 
 @dataclass(frozen=True)

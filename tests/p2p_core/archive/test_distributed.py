@@ -174,7 +174,7 @@ def test_a_client_killed_midway_is_resumed_with_only_the_missing_blocks(
     job = make_job("resumed")
     script = tmp_path / "client.py"
     script.write_text(CLIENT)
-    with subprocess.Popen([sys.executable, str(script), job.model_dump_json()]) as client:
+    with subprocess.Popen([sys.executable, str(script), job.model_dump_json()], stderr=subprocess.DEVNULL) as client:
         blocks = job.output / "ledger" / "blocks"
         deadline_s = time.monotonic() + 120
         while not (blocks.is_dir() and len(list(blocks.glob("*.json"))) >= 4):

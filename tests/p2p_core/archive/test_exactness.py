@@ -12,7 +12,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from p2p_core.archive.job import ArchiveJob, pin_job
+from p2p_core.archive.job import ArchiveJob
+from p2p_core.archive.pin import pin_job
 from p2p_core.archive.seams import check_seams
 from p2p_core.archive.translate import translate_archive
 from p2p_core.geometry import align_up

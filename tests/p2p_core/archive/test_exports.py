@@ -15,7 +15,8 @@ from PIL import Image
 from rio_cogeo.cogeo import cog_validate
 
 from p2p_core.archive.exports import export_cog, export_xyz
-from p2p_core.archive.job import ArchiveJob, pin_job
+from p2p_core.archive.job import ArchiveJob
+from p2p_core.archive.pin import pin_job
 from p2p_core.archive.seams import check_seams
 from p2p_core.archive.translate import translate_archive
 from p2p_core.errors import LedgerError, OutputError, RasterError

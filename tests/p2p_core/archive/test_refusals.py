@@ -13,13 +13,14 @@ import zarr
 import zarr.storage._local
 from numpy.typing import NDArray
 
-from p2p_core.archive.job import ArchiveJob, pin_job
+from p2p_core.archive.job import ArchiveJob
+from p2p_core.archive.pin import pin_job
 from p2p_core.archive.seams import check_seams
 from p2p_core.archive.status import output_status
 from p2p_core.archive.store import OutputStore
 from p2p_core.archive.translate import translate_archive
 from p2p_core.archive.verify import verify_output
-from p2p_core.errors import BundleError, LedgerError, OutputError, PlanError, RasterError, SizeMismatchError
+from p2p_core.errors import BundleError, LedgerError, OutputError, PlanError, RasterError, SizeMismatchError, UsageError
 
 JobFactory = Callable[..., ArchiveJob]
 Digests = Callable[[Path], dict[str, str]]
@@ -109,6 +110,16 @@ def test_a_source_that_does_not_fit_the_model_is_refused(
     with pytest.raises(PlanError, match="core_px=48 is not a multiple of lattice_px=32"):
         translate_archive(make_job(core_px=48))
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_in_its_own_source_is_refused(make_job: JobFactory, tmp_path: Path) -> None:
+    done = make_job()
+    translate_archive(done)
+    for output in ("out", "out/again"):
+        with pytest.raises(UsageError, match="lies in the source"):
+            translate_archive(make_job(output, source=tmp_path / "out"))
+    assert verify_output(done.output) == []
+    assert translate_archive(make_job("again", source=tmp_path / "out")).complete, "an output is a source like any other"
 
 
 def test_a_write_that_is_not_a_whole_block_is_refused(make_job: JobFactory) -> None:
