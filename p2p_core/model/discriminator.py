@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from p2p_core.config import Config
-from p2p_core.model.generator import initialise_convolutions
+from p2p_core.model.generator import initialise_convolutions, initialise_he
 from p2p_core.model.norm import BatchNorm
 
 __all__ = ["PatchGAN", "PatchGANConfig"]
@@ -19,6 +21,9 @@ class PatchGANConfig(Config):
     Attributes:
         num_layers: stride-2 convolutions; receptive field 16, 34, 70, 142, 286 px for 1..5.
         conditional: see the input beside the (generated or real) target; the cGAN of the paper.
+        norm: `none` leaves the norms out. Batches of real and of generated images are normalised apart, which hides from D
+            that generated ones are fainter in detail; without norms it sees a blur at once.
+        initialisation: as in `UNetConfig`.
     """
 
     input_bands: int = Field(3, ge=1)
@@ -26,6 +31,8 @@ class PatchGANConfig(Config):
     num_layers: int = Field(3, ge=1, le=6)
     base_width: int = Field(64, ge=1)
     conditional: bool = True
+    norm: Literal["batch", "none"] = "batch"
+    initialisation: Literal["paper", "he"] = "paper"
 
     @property
     def receptive_field_px(self) -> int:
@@ -46,11 +53,16 @@ class PatchGAN(nn.Module):
         layers: list[nn.Module] = [nn.Conv2d(seen_bands, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
         for n in range(1, config.num_layers + 1):
             stride = 2 if n < config.num_layers else 1
-            conv = nn.Conv2d(widths[n - 1], widths[n], 4, stride, 1, bias=False)
-            layers += [conv, BatchNorm(widths[n]), nn.LeakyReLU(0.2)]
+            layers.append(nn.Conv2d(widths[n - 1], widths[n], 4, stride, 1, bias=config.norm == "none"))
+            if config.norm == "batch":
+                layers.append(BatchNorm(widths[n]))
+            layers.append(nn.LeakyReLU(0.2))
         layers.append(nn.Conv2d(widths[-1], 1, 4, 1, 1))
         self.layers = nn.Sequential(*layers)
-        initialise_convolutions(self)
+        if config.initialisation == "he":
+            initialise_he(self)
+        else:
+            initialise_convolutions(self)
 
     def forward(self, input_NCHW: Tensor, target_NCHW: Tensor) -> Tensor:
         seen = torch.cat([input_NCHW, target_NCHW], dim=1) if self.config.conditional else target_NCHW

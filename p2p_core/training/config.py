@@ -20,18 +20,26 @@ class OptimiserConfig(Config):
     Attributes:
         decay_from: fraction of the budget after which the learning rate falls linearly towards 0. 1.0 is the paper's
             constant rate, 0.5 the PyTorch port's schedule.
+        warm_up_images: the learning rate rises linearly over so many images; 0 starts at the full rate.
+        discriminator_share: D's learning rate as a share of G's (Heusel et al., 2017, let the two differ).
     """
 
     learning_rate: float = Field(2e-4, gt=0)
     beta1: float = Field(0.5, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     decay_from: float = Field(1.0, ge=0, le=1)
+    warm_up_images: int = Field(0, ge=0)
+    discriminator_share: float = Field(1.0, gt=0)
 
     def learning_rate_at(self, progress: float) -> float:
         """Learning rate when this fraction of the budget has been seen. Positive until the budget is spent."""
         if progress <= self.decay_from or self.decay_from >= 1:
             return self.learning_rate
         return self.learning_rate * (1 - progress) / (1 - self.decay_from)
+
+    def warm_up_at(self, images_seen: int) -> float:
+        """Share of the learning rate in force once so many images have been seen; 1 after the warm-up."""
+        return min(1.0, images_seen / self.warm_up_images) if self.warm_up_images else 1.0
 
 
 class AugmentConfig(Config):

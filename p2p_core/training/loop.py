@@ -153,12 +153,14 @@ def _crossed(every: int, before: int, now: int) -> bool:
 
 
 def _set_learning_rate(state: TrainingState, config: RunConfig) -> None:
-    if config.optimiser.decay_from >= 1:
+    options = config.optimiser
+    if options.decay_from >= 1 and not options.warm_up_images:
         return
-    rate = config.optimiser.learning_rate_at(state.images_seen / config.budget_images)
-    for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
+    after_step = state.images_seen + config.batch_size  # the first step of a warm-up is small, not nothing
+    rate = options.learning_rate_at(state.images_seen / config.budget_images) * options.warm_up_at(after_step)
+    for optimiser, share in ((state.generator_optimiser, 1.0), (state.discriminator_optimiser, options.discriminator_share)):
         for group in optimiser.param_groups:
-            group["lr"].fill_(rate)
+            group["lr"].fill_(rate * share)
 
 
 def _log_losses(run: _Run, means: Mapping[str, float], images_per_s: float) -> dict[str, float]:

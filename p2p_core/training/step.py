@@ -11,7 +11,7 @@ from torch import Tensor
 from p2p_core.model.discriminator import PatchGAN
 from p2p_core.model.generator import UNet
 from p2p_core.model.losses import adversarial_loss, discriminator_loss
-from p2p_core.training.config import RunConfig
+from p2p_core.training.config import OptimiserConfig, RunConfig
 from p2p_core.training.data import Batch
 
 __all__ = ["TrainingState", "make_state", "training_step"]
@@ -43,8 +43,13 @@ def make_state(config: RunConfig, device: torch.device) -> TrainingState:
     averaged = _on(UNet(config.generator), device)
     averaged.load_state_dict(generator.state_dict())
     averaged.requires_grad_(False)
+    options = config.optimiser
     return TrainingState(
-        generator, discriminator, averaged, _adam(generator, config, device), _adam(discriminator, config, device)
+        generator,
+        discriminator,
+        averaged,
+        _adam(generator, options, options.learning_rate, device),
+        _adam(discriminator, options, options.learning_rate * options.discriminator_share, device),
     )
 
 
@@ -56,10 +61,9 @@ def _on(module: Network, device: torch.device) -> Network:
     return module
 
 
-def _adam(module: torch.nn.Module, config: RunConfig, device: torch.device) -> torch.optim.Adam:
-    options = config.optimiser
+def _adam(module: torch.nn.Module, options: OptimiserConfig, learning_rate: float, device: torch.device) -> torch.optim.Adam:
     # A tensor learning rate can be changed between replays of a captured CUDA graph.
-    rate = torch.tensor(options.learning_rate, device=device)
+    rate = torch.tensor(learning_rate, device=device)
     return torch.optim.Adam(
         module.parameters(), lr=rate, betas=(options.beta1, options.beta2), fused=True, capturable=device.type == "cuda"
     )
