@@ -80,7 +80,9 @@ def _train(request: TrainingRequest, messages: _Messages) -> TrainingOutcome:
     messages.send(Planned(budget=budget))
     config = _within(config, budget)
     checkpoint = latest_checkpoint(request.run_dir / "checkpoints") if request.resume else None
-    trackers: list[Tracker] = [JsonLinesTracker(request.run_dir, int(checkpoint.name) if checkpoint else 0)]
+    images_seen = int(checkpoint.name) if checkpoint else 0
+    messages.update(images_seen)  # rates count from here
+    trackers: list[Tracker] = [JsonLinesTracker(request.run_dir, images_seen)]
     mlflow = _mlflow(request)
     trackers += [mlflow] if mlflow else []
     status: RunStatus = "KILLED"

@@ -76,9 +76,7 @@ def export_part(request: PipelineRequest, part: Part, translated: ArchiveSummary
 
     def tell(made: Exported) -> str:
         size = f"{made.size_bytes / 1e6:.1f} MB in {made.files} file{'s' if made.files > 1 else ''}"
-        return (
-            f"{dest.name}: {size}; steps across seams {made.seam_ratio:.2f} of those beside, {made.max_difference} levels off"
-        )
+        return f"{dest.name}, {size}; steps across block borders are {made.seam_ratio:.2f} of those beside them"
 
     outputs = [dest, output / "seams.json"]
     return request.book.once(f"export {part}", Exported, {"output": translated.output_digest}, outputs, work, tell)
