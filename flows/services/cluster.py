@@ -6,6 +6,7 @@ The only module that knows `distributed`. Libraries take any executor with `map(
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import tempfile
 import time
@@ -176,8 +177,20 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
+def _environment_kept() -> Iterator[None]:
+    """A local cluster leaves OMP_NUM_THREADS=1 and its like in this process: whatever starts next would run on one core."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextmanager
 def _local(num_workers: int) -> Iterator[DaskExecutor]:
-    with tempfile.TemporaryDirectory(prefix="p2p-dask-") as scratch:
+    with _environment_kept(), tempfile.TemporaryDirectory(prefix="p2p-dask-") as scratch:
         try:
             cluster = LocalCluster(
                 n_workers=num_workers,

@@ -23,8 +23,9 @@ from p2p_core.files import output_errors
 __all__ = ["prefect_server", "server_environment"]
 
 _POLL_S = 0.2
-# The recorder writes task rows in batches; leave it one flush before the server stops.
-_FLUSH_S = 0.5
+# The recorder writes task rows in batches; leave it one flush before the server stops. Whole seconds: Prefect 3.8 cuts a
+# fraction off, and an interval of 0 is a loop that takes a whole core.
+_FLUSH_S = 1
 
 
 def server_environment(home: Path) -> dict[str, str]:

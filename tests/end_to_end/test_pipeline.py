@@ -36,8 +36,12 @@ SETTINGS = (
     "generator.depth=2",
     "generator.base_width=8",
     "generator.dropout=0",
+    "discriminator.num_layers=2",
     "discriminator.base_width=4",
+    "optimiser.learning_rate=0.002",
+    "augment.resize_px=null",
     "augment.crop_px=32",
+    "batch_size=4",
     "log_every_images=20",
     "checkpoint_every_images=40",
     "validate_every_images=400",
@@ -94,7 +98,7 @@ def make_request(place: Path) -> PipelineRequest:
         parameters={"tile_px": 32, "source_px": 128},
         split=SplitRequest(kind="block", block_px=64, wraps=True),
         layout=StoreLayout(num_buckets=4, pairs_per_shard=32),
-        recipe="world",
+        recipe="facades",
         settings=SETTINGS,
         images=800,
         core_px=64,
@@ -217,6 +221,6 @@ def test_the_training_is_one_finished_run_in_mlflow(ran: Ran) -> None:
     experiment = client.get_experiment_by_name("made-up-world")
     runs = client.search_runs([experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"]
-    assert runs[0].data.params["recipe"] == "world"
+    assert runs[0].data.params["recipe"] == "facades"
     assert runs[0].data.metrics["generator_l1"] > 0
     assert client.list_artifacts(runs[0].info.run_id, "sheets")

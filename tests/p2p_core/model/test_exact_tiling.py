@@ -34,10 +34,12 @@ def difference(net: UNet, image: torch.Tensor, core: tuple[int, int], size_px: i
     return float((net(window)[..., inside, inside] - whole).abs().max())
 
 
-@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+@pytest.mark.parametrize(
+    "variant", [{"upsampling": "transposed"}, {"upsampling": "resize"}, {"detail_width": 4, "norm": "none"}]
+)
 @pytest.mark.parametrize("depth", [2, 3, 4])
-def test_core_with_halo_equals_the_whole_image(depth: int, upsampling: str) -> None:
-    config = UNetConfig.parse({"depth": depth, "base_width": 8, "dropout": 0, "upsampling": upsampling}, where="test")
+def test_core_with_halo_equals_the_whole_image(depth: int, variant: dict[str, object]) -> None:
+    config = UNetConfig.parse({"depth": depth, "base_width": 8, "dropout": 0, **variant}, where="test")
     net, lattice = make_net(config), config.lattice_px
     halo = align_up(config.halo_px, lattice)
     image = torch.randn(1, 3, 16 * lattice, 16 * lattice)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from p2p_core.errors import ConfigError
 from p2p_core.model.discriminator import PatchGAN, PatchGANConfig
-from p2p_core.model.generator import UNet, UNetConfig
+from p2p_core.model.generator import ResizeConv, UNet, UNetConfig
+from p2p_core.model.norm import BatchNorm, set_norm_mode
 
 
 def num_parameters(module: nn.Module) -> int:
@@ -108,3 +111,58 @@ def test_without_skips_the_output_depends_on_the_bottleneck_alone() -> None:
     flat = silenced(image)
     assert torch.equal(flat, silenced(torch.randn(1, 3, 8, 8)))
     assert not torch.equal(net(image), flat)
+
+
+def test_a_resize_convolution_is_doubling_and_a_convolution() -> None:
+    torch.manual_seed(0)
+    folded = ResizeConv(5, 7, bias=True)
+    features = torch.randn(2, 5, 6, 9)
+    doubled = F.interpolate(features, scale_factor=2, mode="nearest")
+    plain = F.conv2d(doubled, folded.weight, folded.bias, padding=1)
+    assert torch.allclose(folded(features), plain, atol=1e-5)
+
+
+@torch.no_grad()
+def test_without_norms_a_pixel_means_the_same_in_any_picture() -> None:
+    torch.manual_seed(0)
+    net = UNet(UNetConfig(depth=3, base_width=8, norm="none", initialisation="he", detail_width=4)).eval()
+    assert not any(isinstance(module, BatchNorm) for module in net.modules())
+    image = torch.randn(1, 3, 16, 16)
+    frozen = net(image)
+    set_norm_mode(net, "instance")
+    assert torch.equal(net(image), frozen)
+
+
+@torch.no_grad()
+def test_he_weights_keep_the_spread_of_activations_where_the_papers_lose_it() -> None:
+    torch.manual_seed(0)
+    image = torch.randn(2, 3, 64, 64)
+    spreads = {}
+    for initialisation in ("paper", "he"):
+        config = UNetConfig.parse(
+            {"depth": 4, "base_width": 16, "norm": "none", "initialisation": initialisation, "dropout": 0}, where="test"
+        )
+        features = image
+        for level in UNet(config).encoder:
+            features = level(features)
+        spreads[initialisation] = float(features.std())
+    assert spreads["paper"] < 0.1 < 0.5 < spreads["he"] < 3
+
+
+@torch.no_grad()
+def test_standardised_input_is_what_the_network_would_get_by_hand() -> None:
+    torch.manual_seed(0)
+    plain = UNet(UNetConfig(depth=3, base_width=8, dropout=0)).eval()
+    config = UNetConfig(depth=3, base_width=8, dropout=0, input_mean=(0.1, 0.2, 0.3), input_std=(0.5, 0.25, 2.0))
+    standardised = UNet(config).eval()
+    standardised.load_state_dict(plain.state_dict())
+    image = torch.rand(1, 3, 16, 16)
+    by_hand = (image - torch.tensor([0.1, 0.2, 0.3]).view(1, 3, 1, 1)) / torch.tensor([0.5, 0.25, 2.0]).view(1, 3, 1, 1)
+    assert torch.allclose(standardised(image), plain(by_hand), atol=1e-5)
+
+
+def test_a_mean_without_a_spread_or_for_other_bands_is_refused() -> None:
+    with pytest.raises(ConfigError, match="go together"):
+        UNetConfig.parse({"input_mean": [0.5, 0.5, 0.5]}, where="test")
+    with pytest.raises(ConfigError, match="1 values for 3 input bands"):
+        UNetConfig.parse({"input_mean": [0.5], "input_std": [0.5]}, where="test")
