@@ -26,8 +26,8 @@ MODEL_NAME = "world-map2aerial"
 SOUTH_AMERICA = Bounds(-112.5, -55.776573, -22.5, 21.943046)
 """The Web Mercator tiles z = 4, x 3..6, y 7..10: South America and the Caribbean. No pair touches it."""
 
-BETWEEN_POLAR_CIRCLES = Bounds(-180, -60, 180, 66)
-"""Beyond, pixels are stretched more than twofold, and which land lies under snow is not on the map."""
+SNOWFREE = Bounds(-180, -60, 180, 55)
+"""North of it this Blue Marble shows winter: land is white where the map, which knows no season, is green."""
 
 DEFAULT_MINUTES = 3.0
 
@@ -62,7 +62,7 @@ def demo_request(out: Path, *, minutes: float | None = DEFAULT_MINUTES, images: 
         aerial_image=aerial_image,
         region=SOUTH_AMERICA,
         model_name=MODEL_NAME,
-        parameters={"tile_px": 160, "stride_px": 40, "source_px": 480, "bounds": list(BETWEEN_POLAR_CIRCLES), "water": {}},
+        parameters={"tile_px": 160, "stride_px": 40, "source_px": 480, "bounds": list(SNOWFREE), "water": {}},
         # Blocks of 20 degrees; tiles of different splits are at least 2 degrees apart.
         split=SplitRequest(
             kind="block", block_px=300, buffer_px=15, fractions=Fractions(train=0.76, val=0.12, test=0.12), wraps=True

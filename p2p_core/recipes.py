@@ -44,8 +44,10 @@ def world() -> RunConfig:
             input_std=(0.24, 0.17, 0.245),
         ),
         discriminator=PatchGANConfig(num_layers=3, base_width=16, norm="none", initialisation="he"),
-        objective=ObjectiveConfig(l1_weight=15.0),
-        optimiser=OptimiserConfig(learning_rate=2e-3, decay_from=0.3, warm_up_images=200, discriminator_share=0.2),
+        objective=ObjectiveConfig(l1_weight=20.0),
+        optimiser=OptimiserConfig(
+            learning_rate=1e-3, decay_from=0.3, warm_up_images=200, max_gradient_norm=50.0, discriminator_share=0.3
+        ),
         augment=AugmentConfig(crop_px=128),
         batch_size=4,
         budget_images=6_000,

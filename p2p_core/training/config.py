@@ -21,6 +21,8 @@ class OptimiserConfig(Config):
         decay_from: fraction of the budget after which the learning rate falls linearly towards 0. 1.0 is the paper's
             constant rate, 0.5 the PyTorch port's schedule.
         warm_up_images: the learning rate rises linearly over so many images; 0 starts at the full rate.
+        max_gradient_norm: a network's gradients are scaled down to this norm where they exceed it; 0 leaves them, as the
+            paper does. Networks without norms need it: one steep batch can throw them off for good.
         discriminator_share: D's learning rate as a share of G's (Heusel et al., 2017, let the two differ).
     """
 
@@ -29,6 +31,7 @@ class OptimiserConfig(Config):
     beta2: float = Field(0.999, ge=0, lt=1)
     decay_from: float = Field(1.0, ge=0, le=1)
     warm_up_images: int = Field(0, ge=0)
+    max_gradient_norm: float = Field(0.0, ge=0)
     discriminator_share: float = Field(1.0, gt=0)
 
     def learning_rate_at(self, progress: float) -> float:

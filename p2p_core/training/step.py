@@ -77,14 +77,14 @@ def training_step(state: TrainingState, config: RunConfig, batch: Batch) -> dict
         real_logits = state.discriminator(batch.input_NCHW, batch.target_NCHW)
         generated_logits = state.discriminator(batch.input_NCHW, generated_NCHW.detach())
         loss_d = discriminator_loss(real_logits.float(), generated_logits.float(), kind)
-    _update(state.discriminator_optimiser, loss_d)
+    _update(state.discriminator_optimiser, loss_d, config)
 
     state.discriminator.requires_grad_(False)  # the generator's step needs no gradient of D's weights
     with torch.autocast(batch.input_NCHW.device.type, torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False):
         fooled = adversarial_loss(state.discriminator(batch.input_NCHW, generated_NCHW).float(), real=True, kind=kind)
         l1 = (generated_NCHW.float() - batch.target_NCHW).abs().mean()
         loss_g = config.objective.gan_weight * fooled + config.objective.l1_weight * l1
-    _update(state.generator_optimiser, loss_g)
+    _update(state.generator_optimiser, loss_g, config)
     state.discriminator.requires_grad_(True)
     _average(state, config)
     return {
@@ -96,9 +96,11 @@ def training_step(state: TrainingState, config: RunConfig, batch: Batch) -> dict
     }
 
 
-def _update(optimiser: torch.optim.Adam, loss: Tensor) -> None:
+def _update(optimiser: torch.optim.Adam, loss: Tensor, config: RunConfig) -> None:
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    if config.optimiser.max_gradient_norm:
+        torch.nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], config.optimiser.max_gradient_norm)
     optimiser.step()
 
 
