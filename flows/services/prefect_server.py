@@ -99,7 +99,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], api_url: str, log: Pat
         if process.poll() is not None:
             raise ServiceError(
                 f"The Prefect server ended with code {process.returncode} before it was ready",
-                remedy=f"Read {log}; `pip install -c constraints.txt` mends versions that do not fit together",
+                remedy=f"Read {log}; often the disk is full, or versions do not fit (`pip install -c constraints.txt .`)",
             )
         try:
             with urllib.request.urlopen(f"{api_url}/health", timeout=5) as reply:

@@ -44,7 +44,7 @@ SETTINGS = (
     "batch_size=4",
     "log_every_images=20",
     "checkpoint_every_images=40",
-    "validate_every_images=400",
+    "validate_every_images=200",
 )
 PROGRAM = """
 import json, sys
@@ -100,7 +100,7 @@ def make_request(place: Path) -> PipelineRequest:
         layout=StoreLayout(num_buckets=4, pairs_per_shard=32),
         recipe="facades",
         settings=SETTINGS,
-        images=800,
+        images=400,
         core_px=64,
         shard_px=64,
         chunk_px=64,
@@ -153,7 +153,7 @@ def test_the_rerun_of_a_killed_pipeline_goes_on_and_completes(ran: Ran) -> None:
     assert "resumed at" in steps["train"]["detail"]
     result = json.loads((ran.request.out / "run" / "result.json").read_text())
     assert result["resumed_from"] >= 40
-    assert result["images_seen"] == 800
+    assert result["images_seen"] == 400
 
 
 def test_a_third_run_reuses_everything_and_says_so(ran: Ran) -> None:

@@ -21,7 +21,9 @@ SETTINGS = (
     "generator.depth=2",
     "generator.base_width=4",
     "discriminator.base_width=4",
+    "augment.resize_px=null",
     "augment.crop_px=32",
+    "batch_size=4",
     "log_every_images=4",
     "checkpoint_every_images=8",
     "validate_every_images=0",
@@ -57,7 +59,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def request_24(pair_store: Path, tmp_path: Path) -> TrainingRequest:
-    return TrainingRequest(recipe="world", data=pair_store, run_dir=tmp_path / "run", settings=SETTINGS, images=24)
+    return TrainingRequest(recipe="facades", data=pair_store, run_dir=tmp_path / "run", settings=SETTINGS, images=24)
 
 
 def test_a_training_leaves_a_bundle_and_tells_how_far_it_is(request_24: TrainingRequest) -> None:
