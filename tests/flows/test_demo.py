@@ -1,0 +1,48 @@
+"""The demo's values fit the images it is made for. `make demo` runs it; `tests/end_to_end` runs its flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from flows.demo import SOUTH_AMERICA, demo_images, demo_request
+from p2p_core.errors import MissingDependencyError
+from p2p_core.rasters.mercator import tiles_covering
+from preprocessing.maps import MapsParameters
+
+
+@pytest.fixture(autouse=True)
+def installed() -> None:
+    try:
+        demo_images()
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+
+
+def test_the_images_are_the_whole_globe_at_two_scales() -> None:
+    sizes = []
+    for path in demo_images():
+        with Image.open(path) as image:
+            sizes.append(image.size)
+    assert sizes == [(10800, 5400), (5400, 2700)]
+
+
+def test_the_region_is_a_whole_number_of_tiles_and_over_a_thousand_pixels_wide() -> None:
+    tiles = tiles_covering(SOUTH_AMERICA, demo_request(Path("out")).zoom)
+    assert {(tile.x, tile.y) for tile in tiles} == {(x, y) for x in range(3, 7) for y in range(7, 11)}
+    px_per_degree = 5400 / 360
+    assert (SOUTH_AMERICA.east - SOUTH_AMERICA.west) * px_per_degree >= 1024
+    assert (SOUTH_AMERICA.north - SOUTH_AMERICA.south) * px_per_degree >= 1024
+
+
+def test_a_budget_is_chosen_by_images_or_else_by_minutes() -> None:
+    by_minutes, by_images = demo_request(Path("out"), minutes=2.0), demo_request(Path("out"), images=100)
+    assert (by_minutes.minutes, by_minutes.images) == (2.0, None)
+    assert (by_images.minutes, by_images.images) == (None, 100)
+
+
+def test_the_builder_takes_the_demos_parameters() -> None:
+    parameters = MapsParameters.parse(demo_request(Path("out")).parameters, where="demo")
+    assert parameters.water is not None
