@@ -65,7 +65,7 @@ def demo_request(out: Path, *, minutes: float | None = DEFAULT_MINUTES, images: 
         parameters={"tile_px": 160, "stride_px": 40, "source_px": 480, "bounds": list(SNOWFREE), "water": {}},
         # Blocks of 20 degrees; tiles of different splits are at least 2 degrees apart.
         split=SplitRequest(
-            kind="block", block_px=300, buffer_px=15, fractions=Fractions(train=0.76, val=0.12, test=0.12), wraps=True
+            kind="block", block_px=300, buffer_px=15, fractions=Fractions(train=0.7, val=0.1, test=0.2), wraps=True
         ),
         layout=StoreLayout(num_buckets=16, pairs_per_shard=64),
         recipe="world",

@@ -196,7 +196,7 @@ def _local(num_workers: int) -> Iterator[DaskExecutor]:
                 n_workers=num_workers,
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # it has an HTTP server all the same, which would want port 8787
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,  # in the worker processes
                 scheduler_kwargs={"allowed_failures": ALLOWED_DEATHS},
