@@ -8,7 +8,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 # For example `make demo TORCH_BACKEND=cpu` or `auto`, where PyTorch's own index is reachable.
 TORCH_BACKEND ?=
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND))
-TEST_ENVIRONMENT := PREFECT_SERVER_ANALYTICS_ENABLED=false MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=1 OMP_WAIT_POLICY=PASSIVE
+TEST_ENVIRONMENT := PREFECT_SERVER_ANALYTICS_ENABLED=false MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=1 GOMP_SPINCOUNT=50000
 
 .PHONY: demo test stress lint format clean
 
