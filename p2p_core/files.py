@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from p2p_core.errors import OutputError
 __all__ = [
     "Problem",
     "canonical_json",
+    "locked",
     "output_errors",
     "sha256_bytes",
     "sha256_file",
@@ -105,3 +107,22 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any] | list[Any]) -> None:
     write_atomic(path, canonical_json(value))
+
+
+@contextmanager
+def locked(path: Path, *, busy: OutputError) -> Iterator[None]:
+    """Hold the lock file at `path`, whose directory exists; the system lets go of it whenever and however this process ends.
+
+    A record lock, not flock: processes forked by a killed run must not keep it.
+
+    Raises:
+        OutputError: `busy` where another process holds it, or the file cannot be written.
+    """
+    with output_errors(path):
+        lock = path.open("w")
+    with lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise busy from None
+        yield

@@ -7,7 +7,6 @@ rerun after a kill knows whether what lies there belongs to the same work and ca
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from pydantic import Field
 
 from p2p_core.config import Config
 from p2p_core.errors import ConfigError, OutputError
-from p2p_core.files import output_errors, sha256_json, write_json
+from p2p_core.files import locked, output_errors, sha256_json, write_json
 
 __all__ = ["Done", "Previous", "Step", "StepBook", "sole_use", "timed"]
 
@@ -143,13 +142,8 @@ def sole_use(directory: Path) -> Iterator[None]:
     """
     with output_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / _LOCK).open("w")
-    with lock:
-        try:
-            # A record lock, not flock: processes forked by a killed run must not keep it.
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(
-                f"Another process is working in {directory}", remedy="Wait until it is done, or choose another directory"
-            ) from None
+    busy = OutputError(
+        f"Another process is working in {directory}", remedy="Wait until it is done, or choose another directory"
+    )
+    with locked(directory / _LOCK, busy=busy):
         yield

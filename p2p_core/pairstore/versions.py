@@ -8,14 +8,13 @@ STORE/.lock                   held by the one process that builds
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from p2p_core.errors import OutputError, StoreError
-from p2p_core.files import output_errors, write_atomic
+from p2p_core.files import locked, output_errors, write_atomic
 from p2p_core.pairstore.manifest import MANIFEST, Manifest, read_manifest, version_name
 
 __all__ = [
@@ -79,14 +78,8 @@ def build_lock(store_path: Path) -> Iterator[None]:
     """
     with output_errors(store_path):
         _claim(store_path)
-        lock = (store_path / LOCK).open("w")
-    with lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(
-                f"Another process is building {store_path}", remedy="Wait until it is done, or choose another output"
-            ) from None
+    busy = OutputError(f"Another process is building {store_path}", remedy="Wait until it is done, or choose another output")
+    with locked(store_path / LOCK, busy=busy):
         for leftover in store_path.glob(_HALF_WRITTEN):
             leftover.unlink()
         yield

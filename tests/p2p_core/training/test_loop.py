@@ -19,7 +19,9 @@ from p2p_core.model.discriminator import PatchGANConfig
 from p2p_core.model.generator import UNetConfig
 from p2p_core.training.checkpoint import latest_checkpoint
 from p2p_core.training.config import AugmentConfig, OptimiserConfig, RunConfig
+from p2p_core.training.data import Batch
 from p2p_core.training.loop import TrainingResult, train
+from p2p_core.training.step import make_state, training_step
 from p2p_core.training.tracker import JsonLinesTracker, read_metrics
 
 CONFIG = RunConfig(
@@ -161,3 +163,15 @@ def test_elapsed_time_is_real(trained: Path) -> None:
     result = TrainingResult.model_validate_json((trained / "result.json").read_text())
     assert 0 < result.elapsed_s < time.monotonic()
     assert np.isfinite(list(result.metrics.values())).all()
+
+
+def test_gradients_are_scaled_down_to_the_norm_that_is_asked_for() -> None:
+    config = replace(CONFIG, ema_images=0, optimiser=OptimiserConfig(max_gradient_norm=1e-3))
+    state = make_state(config, torch.device("cpu"))
+    images = torch.randn(2, 2, 3, 64, 64).clamp(-1, 1)
+    training_step(state, config, Batch(images[0], images[1], 2))
+    norms = [
+        float(torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None]))
+        for network in (state.generator, state.discriminator)
+    ]
+    assert norms == pytest.approx([1e-3, 1e-3], rel=0.01)
