@@ -10,13 +10,16 @@ TORCH_BACKEND ?=
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND))
 TEST_ENVIRONMENT := PREFECT_SERVER_ANALYTICS_ENABLED=false MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=1 GOMP_SPINCOUNT=50000
 
+# Many processes start here; without compiled modules each takes three times as long to import its packages.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test stress lint format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/p2p demo --out $(DEMO_OUTPUT)
 
 test: lint
-	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 stress: $(VENV)/.installed
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -m stress --timeout 3600

@@ -25,6 +25,7 @@ __all__ = [
     "SizeMismatchError",
     "StoreError",
     "UsageError",
+    "WeightsError",
 ]
 
 
@@ -125,3 +126,7 @@ class ServiceError(P2PError):
 
 class MissingDependencyError(P2PError):
     """A file or package this work needs is not installed."""
+
+
+class WeightsError(P2PError):
+    """A published network's weights file is missing, damaged, or another file than it should be."""

@@ -214,6 +214,7 @@ def _spec(builder: PairBuilder[Any], split_rule: SplitRule, layout: StoreLayout)
         height_px=height_px,
         width_px=width_px,
         layout=layout,
+        detector_weights_sha256=builder.detector_weights_sha256,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from p2p_core.config import Config
+from preprocessing.edges.builder import EdgesBuilder, EdgesParameters
 from preprocessing.folders import FoldersBuilder, FoldersParameters
 from preprocessing.maps import MapsBuilder, MapsParameters
 from preprocessing.pairs import PairBuilder
@@ -25,6 +26,7 @@ class BuilderKind:
 
 
 BUILDERS: dict[str, BuilderKind] = {
+    "edges": BuilderKind(EdgesParameters, EdgesBuilder, "the photos' directory, then other HED weights if wanted"),
     "maps": BuilderKind(MapsParameters, MapsBuilder, "the input raster, then the target raster of the same ground"),
     "folders": BuilderKind(
         FoldersParameters, FoldersBuilder, "the inputs' directory, then the targets'; or one of side-by-side pictures"

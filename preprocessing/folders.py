@@ -20,13 +20,14 @@ from pydantic import PositiveInt
 from p2p_core.config import Config
 from p2p_core.errors import EmptySourceError, RasterError, UsageError
 from p2p_core.files import sha256_json
-from p2p_core.pairstore.layout import ROLES, SPLITS
+from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.registry import source_digest
 from preprocessing.align import resize
 from preprocessing.matching import Pictures, find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 from preprocessing.pictures import picture_size_px, read_picture
 from preprocessing.quality import QualityRule, first_with_digest
+from preprocessing.split import directory_split, split_order
 
 __all__ = ["FolderSource", "FoldersBuilder", "FoldersParameters"]
 
@@ -67,6 +68,7 @@ class FoldersBuilder:
 
     name = "folders"
     version = 1
+    detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
         expected = 1 if self._side_by_side else 2
@@ -97,7 +99,7 @@ class FoldersBuilder:
         found = [find_pictures(directory) for directory in self.directories]
         matched = self._matched(found)
         files = {name: self._files(paths) for name, paths in matched.items()}
-        order = sorted(matched, key=lambda name: (_split_order(name), name))
+        order = sorted(matched, key=lambda name: (split_order(name), name))
         duplicates = first_with_digest([(name, sha256_json(list(files[name].values()))) for name in order])
         pairs = [self._source(name, paths, files[name], duplicates.get(name)) for name, paths in matched.items()]
         return [*pairs, *(self._unsupported(path, pictures) for pictures in found for path in pictures.others)]
@@ -138,8 +140,7 @@ class FoldersBuilder:
     def _source(self, name: str, paths: tuple[Path, ...], files: Mapping[str, str], twin: str | None) -> FolderSource:
         refused = Rejected(name, name, "duplicate", f"It holds the same bytes as {twin}") if twin else None
         digest = sha256_json({"files": dict(files), "duplicate_of": twin})
-        top, slash, _ = name.partition("/")
-        return FolderSource(name, digest, 1, files, paths, top if slash and top in SPLITS else None, refused)
+        return FolderSource(name, digest, 1, files, paths, directory_split(name), refused)
 
     def _unsupported(self, path: Path, pictures: Pictures) -> FolderSource:
         place = path.relative_to(pictures.directory).as_posix()
@@ -194,12 +195,6 @@ class FoldersBuilder:
                 remedy="Fetch or export them again",
             )
         return max(sizes, key=lambda size: (sizes[size], size))
-
-
-def _split_order(name: str) -> int:
-    """Of two files with the same bytes the one in train stays, then val, then test."""
-    top = name.partition("/")[0]
-    return SPLITS.index(top) if top in SPLITS else len(SPLITS)
 
 
 def _wrong_size(problem: str) -> RasterError:

@@ -90,6 +90,7 @@ class MapsBuilder:
 
     name = "maps"
     version = 1
+    detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
         if len(self.rasters) != 2:

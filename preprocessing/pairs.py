@@ -58,6 +58,7 @@ class PairBuilder(Protocol[S]):
     Attributes:
         version: to be raised when a change of code changes what comes out, so that nothing old is reused.
         parameters: everything that shapes the pairs, and no directories: they say nothing about a dataset.
+        detector_weights_sha256: of the trained network that takes part in making pairs, if one does.
     """
 
     @property
@@ -70,6 +71,8 @@ class PairBuilder(Protocol[S]):
     def input_encoding(self) -> str: ...
     @property
     def target_encoding(self) -> str: ...
+    @property
+    def detector_weights_sha256(self) -> str | None: ...
 
     def size_px(self) -> tuple[int, int]:
         """(height, width) of every pair."""

@@ -14,7 +14,16 @@ from p2p_core.geometry import Window
 from p2p_core.pairstore.layout import SPLITS
 from preprocessing.pairs import Rejected
 
-__all__ = ["BlockSplit", "DirectorySplit", "Fractions", "NameSplit", "SplitRule", "Splittable"]
+__all__ = [
+    "BlockSplit",
+    "DirectorySplit",
+    "Fractions",
+    "NameSplit",
+    "SplitRule",
+    "Splittable",
+    "directory_split",
+    "split_order",
+]
 
 _HASH_RANGE = 2**64
 
@@ -71,6 +80,18 @@ class DirectorySplit(Config):
         if split in SPLITS:
             return split
         return Rejected(item.source_id, item.pair_id, "no_split", f"It lies in none of the directories {', '.join(SPLITS)}")
+
+
+def directory_split(name: str) -> str | None:
+    """The split whose directory a source of this name lies in, if it does."""
+    top, slash, _ = name.partition("/")
+    return top if slash and top in SPLITS else None
+
+
+def split_order(name: str) -> int:
+    """Of two sources with the same bytes the one in train stays, then val, then test."""
+    split = directory_split(name)
+    return SPLITS.index(split) if split else len(SPLITS)
 
 
 class BlockSplit(Config):

@@ -76,6 +76,7 @@ class MadeBuilder:
     name = "made"
     input_encoding = "rgb"
     target_encoding = "gray"
+    detector_weights_sha256 = None
 
     def size_px(self) -> tuple[int, int]:
         return 8, 8

@@ -1,0 +1,45 @@
+"""Photos of any kind as RGB. Legend: H W pixels, C bands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2p_core.errors import RasterError
+from p2p_core.rasters.protocol import full_window
+from p2p_core.rasters.registry import open_raster
+
+__all__ = ["read_photo", "to_rgb"]
+
+_WHITE = 255.0
+
+
+def read_photo(path: Path) -> NDArray[Any]:
+    """A whole photo as it is: (H, W, C) uint8 or uint16; gray, gray with alpha, RGB or RGB with alpha.
+
+    Raises:
+        RasterError: it cannot be read, or is none of these.
+    """
+    with open_raster(path) as raster:
+        if raster.dtype not in (np.uint8, np.uint16) or not 1 <= raster.bands <= 4:
+            raise RasterError(
+                f"{path} has {raster.bands} bands of {raster.dtype}, which is no photo",
+                remedy="Convert it to gray or RGB with 8 or 16 bits a band",
+                reason="unsupported",
+            )
+        return raster.read(full_window(raster))
+
+
+def to_rgb(photo_HWC: NDArray[Any]) -> NDArray[np.float32]:
+    """(H, W, 1 to 4) uint8 or uint16 -> (H, W, 3) float32 in 0..255; what is transparent lies over white."""
+    values_HWC = photo_HWC.astype(np.float32) * np.float32(_WHITE / np.iinfo(photo_HWC.dtype).max)
+    bands = values_HWC.shape[-1]
+    colours_HWC = values_HWC[..., :1] if bands <= 2 else values_HWC[..., :3]
+    if bands in (2, 4):
+        opacity_HW1 = values_HWC[..., -1:] / np.float32(_WHITE)
+        # What lies under full transparency is often garbage; it must not shine through, not even as a rounding error.
+        colours_HWC = np.where(opacity_HW1 > 0, colours_HWC, np.float32(_WHITE)) * opacity_HW1 + _WHITE * (1 - opacity_HW1)
+    return np.ascontiguousarray(np.broadcast_to(colours_HWC, (*colours_HWC.shape[:2], 3)), dtype=np.float32)
