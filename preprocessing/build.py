@@ -126,6 +126,8 @@ class _Work:
         """Make every bucket; say where each came from."""
         origins: list[Origin] = []
         num_empty = self.layout.num_buckets - len(self.tasks)
+        if progress:
+            progress.update(num_empty)
         for origin in executor.map(_make_bucket, self.tasks) if executor else map(_make_bucket, self.tasks):
             origins.append(origin)
             if progress:
