@@ -127,7 +127,7 @@ class _Work:
         origins: list[Origin] = []
         num_empty = self.layout.num_buckets - len(self.tasks)
         if progress:
-            progress.update(num_empty)
+            progress.update(num_empty, "0 reused")
         for origin in executor.map(_make_bucket, self.tasks) if executor else map(_make_bucket, self.tasks):
             origins.append(origin)
             if progress:
