@@ -20,7 +20,8 @@ from p2p_core.files import write_atomic
 from p2p_core.progress import ProgressLine, format_duration
 from p2p_core.recipes import facades
 from p2p_core.training.checkpoint import latest_checkpoint
-from p2p_core.training.loop import TrainingResult, train
+from p2p_core.training.loop import train
+from p2p_core.training.result import TrainingResult
 from p2p_core.training.tracker import JsonLinesTracker
 from preprocessing.build import build_dataset
 from preprocessing.folders import FoldersBuilder, FoldersParameters

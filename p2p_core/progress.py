@@ -15,7 +15,10 @@ __all__ = ["Progress", "ProgressLine", "format_duration"]
 
 
 class Progress(Protocol):
-    """Told how much is done, as often as the worker likes."""
+    """Told how much is done, as often as the worker likes.
+
+    The first update says what an earlier run had done: rate and time left count from there, so it comes before the work.
+    """
 
     def update(self, done: int, note: str = "") -> None: ...
 
@@ -67,12 +70,18 @@ class ProgressLine:
 
     def update(self, done: int, note: str = "") -> None:
         if self._first_done is None:
-            self._first_done = done if done < self.total else 0
+            self._begin(done)
         self._done = done
         if self._bar is not None:
             self._bar.update(self._task, completed=done, note=f"{self._rate():.1f} {self.unit}/s {note}")
         elif time.monotonic() - self._printed_s >= self.every_s:
             self._print(note)
+
+    def _begin(self, done: int) -> None:
+        """What was done before, and the time it took to find that out, are no part of the rate."""
+        self._first_done, self._started_s = done, time.monotonic()
+        if self._bar is not None:
+            self._bar.reset(self._task, completed=done)  # rich would take the first jump for speed
 
     def _rate(self) -> float:
         elapsed_s = max(time.monotonic() - self._started_s, 1e-6)
@@ -81,6 +90,7 @@ class ProgressLine:
     def _print(self, note: str) -> None:
         self._printed_s = time.monotonic()
         rate = self._rate()
-        left = format_duration((self.total - self._done) / rate) if rate > 0 else "unknown"
+        num_left = max(0, self.total - self._done)
+        left = format_duration(num_left / rate) if rate > 0 else "unknown" if num_left else format_duration(0)
         line = f"{self.label}: {self._done}/{self.total} {self.unit}, {rate:.1f}/s, {left} left"
         print(f"{line}, {note}" if note else line, file=self._stream, flush=True)

@@ -7,13 +7,14 @@ from the current version; a killed build resumes with the buckets it had finishe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from p2p_core.config import Config
 from p2p_core.errors import EmptySourceError, StoreError
+from p2p_core.executor import Executor
 from p2p_core.pairstore.assemble import assemble_version
 from p2p_core.pairstore.layout import SPLITS, StoreLayout
 from p2p_core.pairstore.manifest import DatasetSpec, Manifest, build_key, read_manifest
@@ -25,15 +26,9 @@ from p2p_core.progress import Progress
 from preprocessing.pairs import Pair, PairBuilder, Rejected, SourceRef
 from preprocessing.split import SplitRule
 
-__all__ = ["BuildSummary", "Executor", "build_dataset"]
+__all__ = ["BuildSummary", "build_dataset"]
 
 Origin = Literal["built", "reused", "resumed"]
-
-
-class Executor(Protocol):
-    """Runs `function` on every item, in any order and place. The results may come in any order."""
-
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]: ...
 
 
 class BuildSummary(Config):
@@ -126,6 +121,8 @@ class _Work:
         """Make every bucket; say where each came from."""
         origins: list[Origin] = []
         num_empty = self.layout.num_buckets - len(self.tasks)
+        if progress:
+            progress.update(num_empty, "0 reused")
         for origin in executor.map(_make_bucket, self.tasks) if executor else map(_make_bucket, self.tasks):
             origins.append(origin)
             if progress:

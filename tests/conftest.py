@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +46,24 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     with prefect_server(tmp_path_factory.mktemp("prefect"), startup_timeout_s=180) as api_url:
         yield api_url
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount options -> a file system of its own, new with every call, where this user may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        unmount()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip(f"this user may not mount a file system: {done.stderr.decode().strip()}")
+        return place
+
+    def unmount() -> None:
+        if place.is_mount():
+            subprocess.run(["umount", str(place)], check=True)
+
+    yield mount
+    unmount()

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flows.services.leash import start_on_leash, stop_process, wear_leash
-from p2p_core.errors import ServiceError
-from p2p_core.files import output_errors
+from p2p_core.errors import OutputError, ServiceError
+from p2p_core.files import locked, output_errors
 
 __all__ = ["prefect_server", "server_environment"]
 
@@ -48,9 +48,11 @@ def server_environment(home: Path) -> dict[str, str]:
 def prefect_server(home: Path, *, startup_timeout_s: float = 120.0) -> Iterator[str]:
     """Start a server, point this process at it, yield its API address, and stop it whatever happens.
 
+    What an earlier server of `home` left unfinished, because it was killed, is recorded as crashed.
+
     Raises:
         ServiceError: the server ended or did not answer in time; the message names its log.
-        OutputError: `home` cannot be written.
+        OutputError: `home` cannot be written, or another process has a server there.
     """
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
@@ -58,16 +60,19 @@ def prefect_server(home: Path, *, startup_timeout_s: float = 120.0) -> Iterator[
     log_path = home / "server.log"
     with output_errors(home):
         home.mkdir(parents=True, exist_ok=True)
-        log = log_path.open("wb")
+    busy = OutputError(
+        f"Another process records its run in {home}", remedy="Wait until it is done, or choose another directory"
+    )
     port = _free_port()
     api_url = f"http://127.0.0.1:{port}/api"
-    with log:
+    with locked(home / ".lock", busy=busy), output_errors(home), log_path.open("wb") as log:
         process = start_on_leash(
             "flows.services.prefect_server", [str(port)], environment=server_environment(home), stdout=log, stderr=log
         )
         try:
             _wait_until_healthy(process, api_url, log_path, startup_timeout_s)
             with temporary_settings(updates={PREFECT_API_URL: api_url, PREFECT_HOME: home}):
+                _record_crashes()
                 try:
                     yield api_url
                 finally:
@@ -75,6 +80,24 @@ def prefect_server(home: Path, *, startup_timeout_s: float = 120.0) -> Iterator[
             time.sleep(2 * _FLUSH_S)
         finally:
             stop_process(process)
+
+
+def _record_crashes() -> None:
+    """A run that is not over at the start of its only server was killed with the one before, and could not say so."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import State, StateType
+    from prefect.states import Crashed
+
+    crashed: State[None] = Crashed(message="Its process was killed: it was not over when the next run began")
+    unfinished = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
+    with get_client(sync_client=True) as client:
+        while runs := client.read_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=unfinished))):
+            for run in runs:
+                for task_run in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))):
+                    if task_run.state is None or not task_run.state.is_final():
+                        client.set_task_run_state(task_run.id, crashed, force=True)
+                client.set_flow_run_state(run.id, crashed, force=True)
 
 
 def _send_what_is_pending() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from p2p_core.config import Config
+from p2p_core.training.result import TrainingResult
 
 __all__ = [
     "Advanced",
@@ -59,16 +60,9 @@ class Budget(Config):
     every_images: int | None = None
 
 
-class TrainingOutcome(Config):
+class TrainingOutcome(TrainingResult):
     """What a finished run leaves. `run_id` is MLflow's; None where there is none or it was away."""
 
-    bundle: Path
-    bundle_digest: str
-    images_seen: int
-    elapsed_s: float
-    resumed_from: int
-    device: str
-    metrics: dict[str, float]
     budget: Budget
     run_id: str | None = None
 

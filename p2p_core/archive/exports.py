@@ -9,12 +9,9 @@ from __future__ import annotations
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import rasterio
-import rasterio.shutil
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from p2p_core.archive.job import PinnedJob
@@ -23,13 +20,12 @@ from p2p_core.archive.summary import ArchiveSummary, read_finished
 from p2p_core.archive.tile_grid import TileBlock, locate_tiles
 from p2p_core.errors import OutputError
 from p2p_core.files import output_errors, write_json
-from p2p_core.rasters.geotiff_writer import write_geotiff
+from p2p_core.rasters.geotiff_writer import write_cog
 from p2p_core.rasters.xyz import write_xyz_tile
 from p2p_core.rasters.zarr_array import ZarrRaster
 
 __all__ = ["export_cog", "export_xyz"]
 
-_COG_BLOCK_PX = 256  # small, so that also a small scene gets overviews
 _XYZ_MARK = "export.json"
 """Lies beside the zoom directories and names the model: the tree is ours to replace."""
 
@@ -37,44 +33,25 @@ _XYZ_MARK = "export.json"
 def export_cog(output: Path, dest: Path) -> Path:
     """Write a finished output as a COG with overviews, CRS, transform, nodata and provenance tags; return `dest`.
 
-    Memory does not grow with the scene: one block at a time goes into a temporary GeoTIFF, GDAL does the rest.
-
     Raises:
         LedgerError: the output is not finished.
         OutputError: the destination cannot be written, or something else lies there.
     """
     store = OutputStore(output)
     job, summary = store.read_job(), read_finished(store)
-    tags = _provenance(job, summary)
     if dest.exists() and _tiff_tags(dest).get("P2P_SYNTHETIC") != "yes":
         raise OutputError(f"{dest} is in the way and was not exported by p2p", remedy="Move it or choose another destination")
-    raw, whole = (dest.with_name(f".{dest.name}.{uuid.uuid4().hex}.{kind}.partial") for kind in ("raw", "cog"))
-    try:
-        with output_errors(dest), _gdal_errors(dest), ZarrRaster(output) as raster, _no_place_is_fine():
-            write_geotiff(raw, raster)
-            with rasterio.open(raw, "r+") as tiff:
-                tiff.update_tags(**tags)
-            rasterio.shutil.copy(
-                raw,
-                whole,
-                driver="COG",
-                BLOCKSIZE=_COG_BLOCK_PX,
-                COMPRESS="DEFLATE",
-                PREDICTOR="YES",
-                OVERVIEW_RESAMPLING="AVERAGE",
-                BIGTIFF="IF_SAFER",
-            )
-            whole.replace(dest)
-    finally:
-        for path in (raw, whole):
-            path.unlink(missing_ok=True)
+    with ZarrRaster(output) as raster:
+        write_cog(dest, raster, _provenance(job, summary))
     return dest
 
 
 def _tiff_tags(path: Path) -> dict[str, str]:
     try:
-        with _no_place_is_fine(), rasterio.open(path) as tiff:
-            return dict(tiff.tags())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as tiff:
+                return dict(tiff.tags())
     except RasterioError:
         return {}
 
@@ -127,22 +104,3 @@ def _provenance(job: PinnedJob, summary: ArchiveSummary) -> dict[str, str]:
         "P2P_JOB_DIGEST": job.digest,
         "P2P_OUTPUT_DIGEST": summary.output_digest,
     }
-
-
-@contextmanager
-def _no_place_is_fine() -> Iterator[None]:
-    """The output of a plain image has no CRS and needs no warning about it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
-
-
-@contextmanager
-def _gdal_errors(dest: Path) -> Iterator[None]:
-    """GDAL reports a full disk or a read-only place in its own words."""
-    try:
-        yield
-    except RasterioError as error:
-        raise OutputError(
-            f"{dest} cannot be written: {error}", remedy="Check that there is space and that you may write there"
-        ) from error

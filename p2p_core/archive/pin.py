@@ -8,7 +8,9 @@ from p2p_core.archive.job import ArchiveJob, PinnedJob
 from p2p_core.archive.plan import ArchivePlan, plan_archive
 from p2p_core.encodings import encoding
 from p2p_core.errors import SizeMismatchError, UsageError
+from p2p_core.geometry import Window
 from p2p_core.inference.bundle import ModelBundle, load_bundle
+from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.protocol import Raster
 from p2p_core.rasters.registry import open_raster, source_digest
 
@@ -19,7 +21,8 @@ def pin_job(job: ArchiveJob) -> PinnedJob:
     """Open the source and the model once, check that they fit, and pin both.
 
     Raises:
-        RasterError, BundleError: one of them cannot be read.
+        RasterError, BundleError: one of them cannot be read. Blocks of a GeoTIFF and tiles of a tree may still turn out
+            damaged: what lies in them alone is lost then.
         SizeMismatchError: the source's bands or depth are not the model's.
         PlanError: the sizes are not aligned.
         UsageError: the output lies in the source.
@@ -33,6 +36,8 @@ def pin_job(job: ArchiveJob) -> PinnedJob:
     bundle = load_bundle(job.bundle)
     with open_raster(job.source, zoom=job.zoom) as raster:
         _check_fit(raster, bundle)
+        if isinstance(raster, ImageRaster):
+            raster.read(Window(0, 0, 1, 1))  # it is decoded whole or not at all: if not, no block needs to be tried
         return PinnedJob(
             p2p_version=importlib.metadata.version("p2p-pipeline"),
             source=source,

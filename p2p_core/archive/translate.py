@@ -7,10 +7,9 @@ a pinned job, a block, and a record of a few hundred bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +22,12 @@ from p2p_core.archive.store import OutputStore
 from p2p_core.archive.summary import ArchiveSummary
 from p2p_core.archive.workbench import close_workbench, mark_nodata, open_workbench
 from p2p_core.errors import RasterError
+from p2p_core.executor import Executor
 from p2p_core.files import sha256_bytes, sha256_file, write_json
 from p2p_core.geometry import Window, align_up
 from p2p_core.progress import Progress
 
-__all__ = ["ArchiveSummary", "Executor", "TranslateBlock", "translate_archive", "translate_block"]
-
-
-class Executor(Protocol):
-    """Runs `function` on every item, in any order and place. The results may come in any order."""
-
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]: ...
+__all__ = ["ArchiveSummary", "TranslateBlock", "translate_archive", "translate_block"]
 
 
 @dataclass(frozen=True)

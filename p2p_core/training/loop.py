@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from p2p_core.config import Config
 from p2p_core.encodings import encoding
 from p2p_core.errors import ConfigError, DivergenceError
 from p2p_core.files import write_json
@@ -23,27 +22,16 @@ from p2p_core.training.checkpoint import latest_checkpoint, load_checkpoint, sav
 from p2p_core.training.config import RunConfig
 from p2p_core.training.data import Batches, ResidentPairs
 from p2p_core.training.graphed import make_step
+from p2p_core.training.result import TrainingResult
 from p2p_core.training.statistics import estimate_running_statistics
 from p2p_core.training.step import TrainingState, make_state
 from p2p_core.training.tracker import Tracker
 from p2p_core.training.validation import Validation
 
-__all__ = ["TrainingResult", "train"]
+__all__ = ["train"]
 
 _STATISTICS_IMAGES = 512
 _GATE_PAIRS = 8
-
-
-class TrainingResult(Config):
-    """result.json of a run's directory, written last."""
-
-    bundle: Path
-    bundle_digest: str
-    images_seen: int
-    elapsed_s: float
-    resumed_from: int
-    device: str
-    metrics: dict[str, float]
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -85,23 +84,6 @@ def test_a_build_killed_at_every_file_resumes_to_identical_bytes(tmp_path, photo
         assert run_killed(photos, out, deadly_write).returncode == -9
         build_dataset(builder, out, SPLIT, layout=LAYOUT)
         assert tree(out) == expected
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mount options -> a file system of its own, where this user may mount one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def mount(options: str) -> Path:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, check=False)
-        if done.returncode:
-            pytest.skip(f"this user may not mount a file system: {done.stderr.decode().strip()}")
-        return place
-
-    yield mount
-    if place.is_mount():
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_full_disk_is_one_clear_message_and_the_build_goes_on_once_there_is_room(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,6 +171,35 @@ def test_a_damaged_shard_stops_an_export(done: ArchiveJob, tmp_path: Path) -> No
     with pytest.raises((RasterError, LedgerError), match=r"image\.zarr cannot be read"):
         export_cog(done.output, tmp_path / "scene-out.tif")
     assert not (tmp_path / "scene-out.tif").exists()
+
+
+def test_a_disk_of_any_size_holds_the_whole_cog_or_nothing(
+    make_job: JobFactory, small_disk: Callable[[str], Path], tmp_path: Path, write_scene: Callable[..., Path]
+) -> None:
+    """GDAL does not report every failed write: some show only when what was written is read back."""
+    noise_HWC = np.random.default_rng(0).integers(0, 256, (600, 700, 3), dtype=np.uint8)
+    job = make_job(source=write_scene(tmp_path / "noise.tif", noise_HWC), core_px=128, shard_px=128)
+    translate_archive(job)
+    whole = sha256_file(export_cog(job.output, tmp_path / "whole.tif"))
+    size_kb = (tmp_path / "whole.tif").stat().st_size // 1024
+    refusals = []
+    for percent in (0.3, 30, 90, 105, 140, 170, *range(180, 240, 6)):
+        disk = small_disk(f"size={math.ceil(size_kb * percent / 100)}k")
+        try:
+            export_cog(job.output, disk / "scene.tif")
+        except OutputError as error:
+            refusals.append(str(error))
+            assert list(disk.iterdir()) == []
+        else:
+            assert sha256_file(disk / "scene.tif") == whole
+            assert [path.name for path in disk.iterdir()] == ["scene.tif"]
+    assert 6 < len(refusals) < 16
+    assert all("disk/scene.tif" in refusal and "disk is full" in refusal for refusal in refusals)
+
+
+def test_a_read_only_place_is_one_clear_message(done: ArchiveJob, small_disk: Callable[[str], Path]) -> None:
+    with pytest.raises(OutputError, match=r"disk/scene\.tif cannot be written: Read-only file system"):
+        export_cog(done.output, small_disk("ro") / "scene.tif")
 
 
 def test_exact_tiling_has_no_seam(done: ArchiveJob) -> None:

@@ -98,6 +98,29 @@ def test_a_poison_block_is_recorded_and_the_rest_goes_on(make_job: JobFactory, t
     assert "2.png" in verify_output(job.output)[0].what
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_an_image_that_cannot_be_decoded_is_refused_before_any_block_is_tried(
+    make_job: JobFactory, tmp_path: Path, scene_HWC: NDArray[np.uint8], suffix: str
+) -> None:
+    from PIL import Image
+
+    path = tmp_path / f"cut.{suffix}"
+    Image.fromarray(scene_HWC).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    job = make_job(source=path)
+    with pytest.raises(RasterError, match=rf"cut\.{suffix} ends too early"):
+        translate_archive(job)
+    assert not job.output.exists()
+
+
+def test_a_geotiff_that_is_cut_short_loses_only_the_blocks_that_are_not_there(make_job: JobFactory, scene_path: Path) -> None:
+    data = scene_path.read_bytes()
+    scene_path.write_bytes(data[: int(len(data) * 0.7)])
+    summary = translate_archive(make_job(source=scene_path))
+    assert 0 < summary.num_done < summary.num_blocks
+    assert all("scene.tif ends too early" in failure.reason for failure in summary.failures)
+
+
 def test_a_source_that_does_not_fit_the_model_is_refused(
     make_job: JobFactory, tmp_path: Path, scene_HWC: NDArray[np.uint8], write_scene: Callable[..., Path]
 ) -> None:

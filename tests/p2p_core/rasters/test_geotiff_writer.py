@@ -85,21 +85,22 @@ import resource, signal, sys
 from pathlib import Path
 from p2p_core.errors import OutputError
 from p2p_core.rasters.geotiff import open_geotiff
-from p2p_core.rasters.geotiff_writer import write_geotiff
+from p2p_core.rasters.geotiff_writer import write_cog, write_geotiff
 limit = int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with open_geotiff(Path(sys.argv[1])) as raster:
     try:
-        write_geotiff(Path(sys.argv[2]), raster)
+        write_cog(Path(sys.argv[2]), raster, {}) if sys.argv[4] == "cog" else write_geotiff(Path(sys.argv[2]), raster)
     except OutputError as error:
         print("refused:", error)
 """
 
 
+@pytest.mark.parametrize("kind", ["tif", "cog"])
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.999])
 def test_a_disk_that_takes_no_more_gives_an_error_and_no_file(
-    tmp_path: Path, noise: Noise, write_tif: WriteTif, part: float
+    tmp_path: Path, noise: Noise, write_tif: WriteTif, part: float, kind: str
 ) -> None:
     """A limit on the file size stands in for the full disk: writes beyond it fail in the same calls."""
     source = write_tif(tmp_path / "source.tif", noise(600, 600, 3))
@@ -107,7 +108,7 @@ def test_a_disk_that_takes_no_more_gives_an_error_and_no_file(
         write_geotiff(tmp_path / "whole.tif", raster)
     limit = int((tmp_path / "whole.tif").stat().st_size * part)
     (tmp_path / "out").mkdir()
-    arguments = [sys.executable, "-c", FULL_DISK, str(source), str(tmp_path / "out" / "copy.tif"), str(limit)]
+    arguments = [sys.executable, "-c", FULL_DISK, str(source), str(tmp_path / "out" / "copy.tif"), str(limit), kind]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
     assert "refused:" in done.stdout
     assert "copy.tif" in done.stdout

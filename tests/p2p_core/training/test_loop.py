@@ -20,7 +20,8 @@ from p2p_core.model.generator import UNetConfig
 from p2p_core.training.checkpoint import latest_checkpoint
 from p2p_core.training.config import AugmentConfig, OptimiserConfig, RunConfig
 from p2p_core.training.data import Batch
-from p2p_core.training.loop import TrainingResult, train
+from p2p_core.training.loop import train
+from p2p_core.training.result import TrainingResult
 from p2p_core.training.step import make_state, training_step
 from p2p_core.training.tracker import JsonLinesTracker, read_metrics
 
