@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
 from p2p_core.config import Config
 from p2p_core.errors import RasterError, UsageError
+from p2p_core.executor import Executor
 from p2p_core.files import write_atomic
 from p2p_core.progress import Progress
 from p2p_core.rasters.registry import source_digest
@@ -43,12 +44,6 @@ class EdgesSummary(Config):
     weights_sha256: str
     key: str
     elapsed_s: float
-
-
-class Executor(Protocol):
-    """Runs `function` on every item, in any order and place. The results may come in any order."""
-
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]: ...
 
 
 def draw_edges(
