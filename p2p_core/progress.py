@@ -50,6 +50,7 @@ class ProgressLine:
         self._started_s = self._printed_s = 0.0
         self._first_done: int | None = None
         self._done = 0
+        self._printed_done: int | None = None
 
     def __enter__(self) -> Self:
         self._started_s = self._printed_s = time.monotonic()
@@ -65,7 +66,7 @@ class ProgressLine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif kind is None and self._done:
+        elif kind is None and self._done and self._printed_done != self._done:
             self._print("")
 
     def update(self, done: int, note: str = "") -> None:
@@ -88,7 +89,7 @@ class ProgressLine:
         return (self._done - (self._first_done or 0)) / elapsed_s
 
     def _print(self, note: str) -> None:
-        self._printed_s = time.monotonic()
+        self._printed_s, self._printed_done = time.monotonic(), self._done
         rate = self._rate()
         num_left = max(0, self.total - self._done)
         left = format_duration(num_left / rate) if rate > 0 else "unknown" if num_left else format_duration(0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from flows.cli import archive, data, machine, model, whole
+from flows.cli import archive, data, edges, machine, model, whole
 
 __all__ = ["app"]
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": whole.demo,
+    "edges": edges.edges,
     "build": data.build,
     "train": model.train,
     "evaluate": model.evaluate,

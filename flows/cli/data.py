@@ -13,12 +13,12 @@ __all__ = ["build", "verify"]
 
 
 def build(
-    builder: Annotated[Literal["maps", "folders"], typer.Argument(metavar="BUILDER", help="maps or folders.")],
+    builder: Annotated[Literal["edges", "maps", "folders"], typer.Argument(metavar="BUILDER", help="edges, maps or folders.")],
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="What the builder takes, in its order.")],
     out: Annotated[Path, typer.Option(metavar="STORE", help="The pair store; new, or an earlier version of it.")],
     split: Annotated[
         Literal["auto", "name", "directory", "block"],
-        typer.Option(help="How pairs are shared out. auto: block for maps; for folders, directory where train/ is there."),
+        typer.Option(help="How pairs are shared out. auto: block for maps; for the others, directory where train/ is there."),
     ] = "auto",
     block_px: Annotated[int, typer.Option(min=1, help="Side of a geographic block, in target pixels.")] = 1024,
     buffer_px: Annotated[int, typer.Option(min=0, help="Ground left out beside blocks of another split.")] = 0,
@@ -33,11 +33,13 @@ def build(
     """Build a pair store from raw images; run again, it rebuilds only what changed.
 
     \b
+    edges    PHOTO_DIR                    HED edges of photos -> the photos; HED weights may follow, if not the installed
     maps     INPUT_RASTER TARGET_RASTER   two rasters of the same ground, cut into tiles on the target's grid
     folders  INPUT_DIR TARGET_DIR         pictures with the same names; or one DIR of side-by-side pictures
 
     \b
     Examples:
+      p2p build edges photos/ --out pairs --set resize_px=[256,256] --workers 2
       p2p build maps map.tif aerial.tif --out pairs --set tile_px=256 --block-px 2048
       p2p build folders facades/ --out pairs --set input_side=right
     """

@@ -2,6 +2,7 @@
 
 OUT/sources/     map.tif aerial.tif scene.tif scene_target.tif xyz/z/x/y.png
 OUT/pairs/       pair store                     OUT/run/         training run and bundle
+OUT/photos/      copies, for OUT/edges/         pair store edges -> photo, if photos are given
 OUT/evaluation/  evaluation.json sheet.png      OUT/models/      bundles fetched from the registry
 OUT/scene/ xyz/  archive outputs                OUT/scene.tif xyz-tiles/   their exports
 """
@@ -35,6 +36,7 @@ class PipelineRequest(Config):
         zoom: of the region's Web Mercator tiles.
         parameters, split, layout: of the pair store; see `flows.stages.build.BuildRequest`.
         images, minutes: the training's budget; see `TrainingRequest`.
+        photos: from which an edges dataset is built as well; none means no such step.
         tracking_uri: None takes the embedded store in `out`.
     """
 
@@ -56,6 +58,7 @@ class PipelineRequest(Config):
     shard_px: int = Field(256, ge=1)
     chunk_px: int = Field(128, ge=1)
     workers: Workers = Workers(count=2)
+    photos: tuple[Path, ...] = ()
     tracking_uri: str | None = None
 
     @property

@@ -6,15 +6,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from p2p_core.errors import EmptySourceError
-from p2p_core.report.pictures import Picture, open_part, picture, preview, read_preview
+import numpy as np
 
-__all__ = ["Mosaic", "Scene", "Sheet", "mosaic", "scene", "training_sheets", "whole_sheet"]
+from p2p_core.errors import EmptySourceError
+from p2p_core.pairstore.reader import PairStore
+from p2p_core.report.pictures import Picture, as_rgb, open_part, picture, preview, read_preview
+
+__all__ = ["Mosaic", "Scene", "Sheet", "mosaic", "pairs_sheet", "scene", "training_sheets", "whole_sheet"]
 
 SCENE_PX = 1400
 MOSAIC_PX = 1024
 SHEET_PX = 1200
 NUM_TRAINING_SHEETS = 4
+PAIRS_SHOWN, PAIRS_A_ROW = 8, 2
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,16 @@ def images_seen(path: Path) -> int:
     """The number in a sheet's file name."""
     digits = re.findall(r"\d+", path.stem)
     return int(digits[-1]) if digits else 0
+
+
+def pairs_sheet(store_path: Path) -> Picture:
+    """The first pairs of a store's training split, input beside target, some pairs a row. Raises `StoreError` for none."""
+    split = PairStore.open(store_path).split("train")
+    pairs = [split.read(i) for i in range(min(len(split), PAIRS_SHOWN))]
+    tiles = [np.concatenate([as_rgb(input_HWC), as_rgb(target_HWC)], axis=1) for input_HWC, target_HWC in pairs]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % PAIRS_A_ROW)
+    rows = [np.concatenate(tiles[i : i + PAIRS_A_ROW], axis=1) for i in range(0, len(tiles), PAIRS_A_ROW)]
+    return picture(np.concatenate(rows), "Edges drawn by HED, each beside the photo they were drawn from")
 
 
 def mosaic(directory: Path) -> Mosaic:

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from p2p_core.errors import EmptySourceError
 from p2p_core.files import write_atomic
 from p2p_core.report.charts import Chart, line_chart
-from p2p_core.report.figures import Mosaic, Scene, Sheet, mosaic, scene, training_sheets, whole_sheet
+from p2p_core.report.figures import Mosaic, Scene, Sheet, mosaic, pairs_sheet, scene, training_sheets, whole_sheet
 from p2p_core.report.pictures import Picture
 from p2p_core.report.records import Demo, Evaluation, NotMade, Promotion, attempt, read_metrics, read_record
 from p2p_core.report.seams import SeamPart, seam_checks
@@ -70,7 +70,7 @@ class KeyFact:
 
 @dataclass(frozen=True)
 class Page:
-    """What the template shows; `NotMade` stands for a part that is not there."""
+    """What the template shows; `NotMade` stands for a part that is not there, None for one nobody asked for."""
 
     title: str
     verdict: Verdict
@@ -83,6 +83,7 @@ class Page:
     split_map: SplitMap | NotMade
     seams: tuple[SeamPart, ...] | NotMade
     mosaic: Mosaic | NotMade
+    edges: Picture | NotMade | None
     demo: Demo | NotMade
 
     @property
@@ -135,6 +136,7 @@ def gather(directory: Path) -> Page:
         split_map=attempt(directory, split_map, directory),
         seams=attempt(directory, seam_checks, directory),
         mosaic=attempt(directory, mosaic, directory),
+        edges=attempt(directory, pairs_sheet, directory / "edges") if (directory / "edges").exists() else None,
         demo=demo,
     )
 
