@@ -23,8 +23,8 @@ app = typer.Typer(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": whole.demo,
-    "edges": edges.edges,
     "build": data.build,
+    "edges": edges.edges,
     "train": model.train,
     "evaluate": model.evaluate,
     "promote": model.promote,

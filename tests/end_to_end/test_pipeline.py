@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 import rasterio
+import skimage
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -105,6 +106,7 @@ def make_request(place: Path) -> PipelineRequest:
         shard_px=64,
         chunk_px=64,
         workers=Workers(count=0),
+        photos=(Path(skimage.data_dir) / "astronaut.png", Path(skimage.data_dir) / "coffee.png"),
     )
 
 
@@ -149,7 +151,7 @@ def test_a_killed_pipeline_leaves_no_process_behind(ran: Ran) -> None:
 
 def test_the_rerun_of_a_killed_pipeline_goes_on_and_completes(ran: Ran) -> None:
     steps = {step["name"]: step for step in ran.second["steps"]}
-    assert [name for name, step in steps.items() if step["reused"]] == ["sources", "build"]
+    assert [name for name, step in steps.items() if step["reused"]] == ["sources", "build", "edges"]
     assert "resumed at" in steps["train"]["detail"]
     result = json.loads((ran.request.out / "run" / "result.json").read_text())
     assert result["resumed_from"] >= 40

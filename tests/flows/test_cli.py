@@ -12,7 +12,9 @@ import pytest
 from flows.cli import app, run
 from flows.services.models import local_tracking_uri
 
-COMMANDS = ["demo", "build", "train", "evaluate", "promote", "translate", "export", "verify", "status", "report", "doctor"]
+COMMANDS = [
+    *("demo", "build", "edges", "train", "evaluate", "promote", "translate", "export", "verify", "status", "report", "doctor"),
+]
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
 DEPLOYMENTS = {
     "build_dataset/nightly": "cpu",
+    "edges/nightly": "cpu",
     "train/gpu": "gpu",
     "evaluate/weekly": "cpu",
     "promote/gate": "cpu",
