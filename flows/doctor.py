@@ -101,7 +101,7 @@ def _hed_weights() -> Finding:
 
 def _mlflow() -> Finding:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if uri is None:
+    if not uri:
         return Finding(what="mlflow", state="absent", detail="MLFLOW_TRACKING_URI is not set: an embedded store is used")
     from flows.services.mlflow_client import connect
 
@@ -110,7 +110,7 @@ def _mlflow() -> Finding:
 
 def _prefect() -> Finding:
     url = os.environ.get("PREFECT_API_URL")
-    if url is None:
+    if not url:
         return Finding(what="prefect", state="absent", detail="PREFECT_API_URL is not set: flows start a server of their own")
     return _reached("prefect", url, lambda: urllib.request.urlopen(f"{url}/health", timeout=_TIMEOUT_S).close())
 

@@ -48,12 +48,18 @@ def with_settings(config: C, settings: Sequence[str]) -> C:
         path, separator, text = setting.partition("=")
         if not separator:
             raise ConfigError(f"Setting {setting!r} has no '='", remedy="Write it as key=value, for example --set seed=7")
-        _assign(values, path.strip().split("."), _scalar(text), setting)
+        _assign(values, path.strip().split("."), _scalar(text, setting), setting)
     return type(config).parse(values, where=f"--set {' '.join(settings)}")
 
 
-def _scalar(text: str) -> Any:
-    value = yaml.safe_load(text)
+def _scalar(text: str, setting: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or "it cannot be read"
+        raise ConfigError(
+            f"The value of setting {setting!r} is no YAML: {problem}", remedy="Close its brackets, or put it in quotes"
+        ) from error
     if isinstance(value, str):
         try:  # YAML 1.1 reads 2e-4 (no dot) as a string
             return float(value)

@@ -93,6 +93,8 @@ def write_atomic(path: Path, data: bytes) -> None:
         OutputError: the place is read-only, full, or not a directory.
     """
     with output_errors(path):
+        if not path.name:  # '.' and '/'
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         try:

@@ -77,6 +77,8 @@ class FoldersBuilder:
                 f"Layout {self.parameters.layout!r} takes {expected} directories, not {len(self.directories)}",
                 remedy="Give one directory for side_by_side; the inputs' and then the targets' for two",
             )
+        if len({directory.resolve() for directory in self.directories}) != expected:
+            raise UsageError(f"{self.directories[0]} is given twice", remedy="Give the inputs' directory, then the targets'")
 
     @property
     def input_encoding(self) -> str:

@@ -13,7 +13,7 @@ from p2p_core.errors import P2PError
 
 __all__ = ["app", "main", "run"]
 
-_SYSTEM_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE}
+_SYSTEM_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENAMETOOLONG}
 _INTERRUPTED = 130
 
 
@@ -37,5 +37,10 @@ def run(arguments: list[str]) -> int:
             raise
         place = f" {error.filename}" if error.filename else ""
         print(f"Error: The system refused{place}: {error.strerror}. Free space or choose another place.", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        if not str(error).startswith("Symlink loop"):  # pathlib's, until Python 3.13 makes it an OSError
+            raise
+        print(f"Error: {error}. Remove the link or choose another place.", file=sys.stderr)
         return 1
     return 0

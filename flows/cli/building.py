@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -39,4 +40,10 @@ def parse_bounds(text: str) -> Bounds:
         west, south, east, north = (float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"{text!r} is no W,S,E,N", remedy="Write four numbers, for example --reserve=-10,35,5,44") from None
-    return Bounds(west, south, east, north)
+    bounds = Bounds(west, south, east, north)
+    if not (all(map(math.isfinite, bounds)) and west < east and south < north):
+        raise UsageError(
+            f"{text!r} is no ground: west must be below east, and south below north",
+            remedy="Write W,S,E,N; give ground across the antimeridian as two",
+        )
+    return bounds

@@ -19,7 +19,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in RUN.")] = False,
     settings: Settings = None,
     images: Annotated[int | None, typer.Option(min=1, help="Budget in images; the recipe's unless given.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Let this many minutes choose the budget.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, max=1e5, help="Let this many minutes choose the budget.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     tracking_uri: TrackingUri = None,
     experiment: Annotated[str, typer.Option(help="MLflow's experiment.")] = "p2p",

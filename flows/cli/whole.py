@@ -12,7 +12,7 @@ __all__ = ["demo", "report"]
 
 def demo(
     out: Annotated[Path, typer.Option(help="Everything goes here.")] = Path("demo-output"),
-    minutes: Annotated[float, typer.Option(min=0.1, help="Time for training; it chooses the number of images.")] = 3.0,
+    minutes: Annotated[float, typer.Option(min=0.1, max=1e5, help="Time for training; it chooses the number of images.")] = 3.0,
     images: Annotated[int | None, typer.Option(min=1, help="Training budget in images, instead of --minutes.")] = None,
 ) -> None:
     """The whole path on real imagery, in minutes on a CPU.

@@ -153,6 +153,8 @@ def dask_executor(num_workers: int = 2, scheduler: str | None = None) -> Iterato
         UsageError: fewer than one worker.
         ServiceError: no scheduler answers there, or it has no workers.
     """
+    if scheduler == "":
+        raise UsageError("The address of the Dask scheduler is empty", remedy="Write tcp://host:8786, or leave it out")
     if scheduler is None and num_workers < 1:
         raise UsageError(f"{num_workers} workers can do no work", remedy="Give at least 1 worker")
     with _quiet(), _attached(scheduler) if scheduler else _local(num_workers) as executor:

@@ -22,12 +22,13 @@ from flows.services.training_protocol import (
     parse_message,
 )
 from p2p_core.errors import OutputError, P2PError
-from p2p_core.files import write_json
+from p2p_core.files import output_errors, write_json
 from p2p_core.progress import Progress, ProgressLine
 
 __all__ = ["TrainingProcessError", "launch_training"]
 
 _LEAVE_S = 30.0
+_OF_A_RUN = {"budget.json", "config.json", "checkpoints", "metrics.jsonl"}
 ProgressFor = Callable[[int], AbstractContextManager[Progress]]
 
 
@@ -48,7 +49,7 @@ def launch_training(request: TrainingRequest, *, progress_for: ProgressFor = ima
     """Train in a process of its own that never outlives this one.
 
     Raises:
-        OutputError: `run_dir` holds a run already and `resume` is off.
+        OutputError: `run_dir` holds a run already and `resume` is off, or something else.
         TrainingProcessError: the process died; its checkpoints are intact.
         P2PError: whatever the training itself refuses.
     """
@@ -56,6 +57,7 @@ def launch_training(request: TrainingRequest, *, progress_for: ProgressFor = ima
         raise OutputError(
             f"{request.run_dir} already holds a training run", remedy="Go on with it with --resume, or choose another directory"
         )
+    _refuse_what_is_no_run(request.run_dir)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "request.json"
         write_json(path, request.model_dump(mode="json"))
@@ -66,6 +68,15 @@ def launch_training(request: TrainingRequest, *, progress_for: ProgressFor = ima
             return _follow(process, progress_for)
         finally:
             stop_process(process)
+
+
+def _refuse_what_is_no_run(run_dir: Path) -> None:
+    with output_errors(run_dir):
+        names = {path.name for path in run_dir.iterdir()} if run_dir.exists() else set()
+    if names and not names & _OF_A_RUN:
+        raise OutputError(
+            f"{run_dir} holds something other than a training run: {min(names)}", remedy="Choose a new or empty directory"
+        )
 
 
 def _follow(process: subprocess.Popen[bytes], progress_for: ProgressFor) -> TrainingOutcome:

@@ -28,6 +28,7 @@ from mlflow.exceptions import MlflowException
 __all__ = ["connect", "experiment_id", "mlflow_errors"]
 
 _SQLITE = "sqlite:///"
+_SQLITE_HEADER = b"SQLite format 3\0"
 
 
 def connect(tracking_uri: str, *, create: bool = False) -> MlflowClient:
@@ -53,10 +54,18 @@ def _prepare(database: Path, create: bool) -> None:
     if create:
         with output_errors(database):
             database.parent.mkdir(parents=True, exist_ok=True)
+            database.touch()  # MLflow would try a place it may not write to for minutes
     elif not database.exists():
         raise ServiceError(
             f"There is no MLflow store {database}", remedy="Give the address with --tracking-uri or MLFLOW_TRACKING_URI"
         )
+    if database.is_dir() or not _begins_as_sqlite(database):
+        raise ServiceError(f"{database} is no SQLite database", remedy="Give another address with --tracking-uri")
+
+
+def _begins_as_sqlite(database: Path) -> bool:
+    with database.open("rb") as file:
+        return file.read(len(_SQLITE_HEADER)) in (b"", _SQLITE_HEADER)  # an empty file is an empty database
 
 
 def experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:

@@ -17,6 +17,7 @@ from p2p_core.inference.bundle import load_bundle
 __all__ = [
     "ModelUri",
     "ResolvedModel",
+    "check_model_name",
     "default_tracking_uri",
     "local_tracking_uri",
     "model_cache",
@@ -58,7 +59,8 @@ class ModelUri(NamedTuple):
         return f"models:/{self.name}@{self.alias}" if self.alias else f"models:/{self.name}/{self.version}"
 
 
-_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+_NAME = re.compile(r"[^/:@'\"]*[^/:@'\"\s][^/:@'\"]*")
+_URI = re.compile(r"models:/(?P<name>[^/@'\"]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
 def parse_model_uri(model: str) -> ModelUri | None:
@@ -69,6 +71,16 @@ def parse_model_uri(model: str) -> ModelUri | None:
     if parts is None:
         raise UsageError(f"{model!r} is no model URI", remedy="Write models:/NAME@champion or models:/NAME/3, or give a bundle")
     return ModelUri(**parts.groupdict())
+
+
+def check_model_name(name: str) -> str:
+    """The name, if MLflow takes it and a URI can hold it. Raises `UsageError`."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a registered model",
+            remedy="Use letters, digits, '-', '_' and '.', for example map2aerial",
+        )
+    return name
 
 
 def resolve_model(model: str, *, tracking_uri: str | None = None, cache: Path | None = None) -> ResolvedModel:

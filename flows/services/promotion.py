@@ -6,7 +6,7 @@ An evaluation is recorded on the version it was made of, so the gate judges what
 from __future__ import annotations
 
 from flows.services.mlflow_client import connect, mlflow_errors
-from flows.services.models import ModelUri
+from flows.services.models import ModelUri, check_model_name
 from flows.services.registry import find_version
 from p2p_core.config import Config
 from p2p_core.errors import BundleError
@@ -50,9 +50,11 @@ def promote(name: str, version: str, *, tracking_uri: str) -> Promotion:
     """Set `champion` on this version if its recorded evaluation passes the gate; otherwise leave the alias where it is.
 
     Raises:
+        UsageError: no model can have this name.
         BundleError: there is no such version, or it was never evaluated on the test split.
         ServiceError: MLflow does not answer.
     """
+    check_model_name(name)
     client = connect(tracking_uri)
     found = find_version(client, tracking_uri, ModelUri(name, version=version))
     if found.tags.get(_SPLIT_TAG) != "test":

@@ -62,6 +62,7 @@ class BuildRequest(Config):
 def build(request: BuildRequest) -> BuildSummary:
     """Build, or find unchanged, the store at `request.out`. Raises what `build_dataset` raises."""
     kind = builder_kind(request.builder)
+    _refuse_store_in_source(request)
     parameters = kind.parameters.parse(request.parameters, where=f"Parameters of builder {request.builder}")
     builder = kind.make(request.sources, parameters)
     rule = _split_rule(request.split, builder)
@@ -70,6 +71,16 @@ def build(request: BuildRequest) -> BuildSummary:
         ProgressLine("build", request.layout.num_buckets, "buckets") as progress,
     ):
         return build_dataset(builder, request.out, rule, layout=request.layout, executor=executor, progress=progress)
+
+
+def _refuse_store_in_source(request: BuildRequest) -> None:
+    out = request.out.resolve()
+    for source in request.sources:
+        if source.resolve() in (out, *out.parents):
+            raise UsageError(
+                f"The store {request.out} lies in the source {source}, which would change by it",
+                remedy="Choose a place outside the source",
+            )
 
 
 def tell_build(made: BuildSummary) -> str:
@@ -87,6 +98,11 @@ def builder_kind(name: str) -> BuilderKind:
 
 
 def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> NameSplit | DirectorySplit | BlockSplit:
+    if request.kind != "block" and (request.reserved or request.buffer_px):
+        raise UsageError(
+            f"A split by {request.kind} knows no ground: it would ignore what is to be reserved or left out",
+            remedy="Split by block, or leave out --reserve and --buffer-px",
+        )
     if request.kind == "name":
         return NameSplit(fractions=request.fractions, seed=request.seed)
     if request.kind == "directory":

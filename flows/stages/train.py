@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flows.services.launcher import launch_training
-from flows.services.models import default_tracking_uri
+from flows.services.models import check_model_name, default_tracking_uri
 from flows.services.training_protocol import TrainingOutcome, TrainingRequest
 from p2p_core.config import Config
 from p2p_core.pairstore.reader import PairStore
@@ -34,7 +34,14 @@ class Trained(Config):
 
 
 def train_and_register(request: TrainRequest) -> Trained:
-    """Train in a process of its own, then register the bundle. Raises what `launch_training` and MLflow raise."""
+    """Train in a process of its own, then register the bundle.
+
+    Raises:
+        UsageError: the registry cannot have a model of that name.
+        P2PError: what `launch_training` and MLflow raise.
+    """
+    if request.register_as is not None:
+        check_model_name(request.register_as)  # now, not after hours of training
     tracking_uri = request.tracking_uri or (default_tracking_uri() if request.register_as else None)
     values = {**dict(request), "tracking_uri": tracking_uri, "run_dir": _run_dir(request)}
     register_as = values.pop("register_as")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from pathlib import Path
+from shlex import quote
 
 from flows.services.training_protocol import Budget
 from flows.stages.executors import available_cpus
@@ -53,9 +54,9 @@ def ways_to_look(request: PipelineRequest) -> tuple[str, ...]:
     out = request.out.resolve()
     return (
         f"{out / 'report.html'}: open it in a browser",
-        f"mlflow ui --backend-store-uri {request.tracking}",
-        f"PREFECT_HOME={out / 'prefect'} prefect server start",
-        f"p2p verify {out / 'scene'}",
+        f"mlflow ui --backend-store-uri {quote(request.tracking)}",
+        f"PREFECT_HOME={quote(str(out / 'prefect'))} prefect server start",
+        f"p2p verify {quote(str(out / 'scene'))}",
     )
 
 

@@ -10,6 +10,7 @@ from p2p_core.encodings import encoding
 from p2p_core.errors import SizeMismatchError, UsageError
 from p2p_core.geometry import Window
 from p2p_core.inference.bundle import ModelBundle, load_bundle
+from p2p_core.model.device import named_device
 from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.protocol import Raster
 from p2p_core.rasters.registry import open_raster, source_digest
@@ -25,7 +26,7 @@ def pin_job(job: ArchiveJob) -> PinnedJob:
             damaged: what lies in them alone is lost then.
         SizeMismatchError: the source's bands or depth are not the model's.
         PlanError: the sizes are not aligned.
-        UsageError: the output lies in the source.
+        UsageError: the output lies in the source, or there is no device of that name.
     """
     source, output = job.source.resolve(), job.output.resolve()
     if output == source or source in output.parents:
@@ -33,6 +34,7 @@ def pin_job(job: ArchiveJob) -> PinnedJob:
             f"The output {job.output} lies in the source {job.source}, which would change by it",
             remedy="Choose an output outside the source",
         )
+    named_device(job.device)  # the workers find out whether they have it
     bundle = load_bundle(job.bundle)
     with open_raster(job.source, zoom=job.zoom) as raster:
         _check_fit(raster, bundle)

@@ -82,6 +82,7 @@ def evaluate(
     """
     bundle, store = load_bundle(bundle_path), PairStore.open(store_path)
     _require_fit(bundle, store)
+    _require_room(store)
     translator = Translator(bundle, norm=norm)
     chosen = store.split(split)
     if not len(chosen):
@@ -128,6 +129,15 @@ def _require_fit(bundle: ModelBundle, store: PairStore) -> None:
         raise BundleError(
             f"The model translates {wants[0]} to {wants[1]}, the store pairs {has[0]} with {has[1]}",
             remedy="Evaluate on a store of the kind the model was trained on",
+        )
+
+
+def _require_room(store: PairStore) -> None:
+    height_px, width_px = store.manifest.height_px, store.manifest.width_px
+    if min(height_px, width_px) < metrics.SSIM_WINDOW_PX:
+        raise StoreError(
+            f"The store's pairs of {width_px}x{height_px} px are smaller than the window of SSIM, {metrics.SSIM_WINDOW_PX} px",
+            remedy="Evaluate on larger tiles",
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-__all__ = ["checkerboard_energy", "energy_ratio", "gradient_energy", "l1", "psnr_db", "ssim"]
+__all__ = ["SSIM_WINDOW_PX", "checkerboard_energy", "energy_ratio", "gradient_energy", "l1", "psnr_db", "ssim"]
 
 Images = NDArray[np.uint8]
 Scores = NDArray[np.float64]
@@ -29,6 +29,10 @@ def psnr_db(generated: Images, target: Images) -> Scores:
     """10 log10(255^2 / MSE), at most 100 dB."""
     error = np.square(generated.astype(np.float32) - target).mean(axis=(1, 2, 3), dtype=np.float64)
     return np.asarray(10 * np.log10(255.0**2 / np.maximum(error, 255.0**2 * 10 ** (-_MAX_PSNR_DB / 10))))
+
+
+SSIM_WINDOW_PX = 11
+"""Side of its Gaussian window, cut at 3.5 sigma."""
 
 
 def ssim(generated: Images, target: Images) -> Scores:

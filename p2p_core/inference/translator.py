@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from p2p_core.inference.bundle import ModelBundle
 from p2p_core.inference.forward import forward_pixels
+from p2p_core.model.device import usable_device
 from p2p_core.model.norm import NormMode, set_norm_mode
 
 __all__ = ["Translator"]
@@ -18,6 +19,7 @@ class Translator:
 
     Args:
         norm: which statistics to use; the bundle's own unless given.
+        device: of this process; see `usable_device`.
         threads: threads of this process for one forward pass; on a CPU their number changes no bit (measured, spec).
     """
 
@@ -28,7 +30,7 @@ class Translator:
     ) -> None:
         self.bundle = bundle
         self.norm: NormMode = norm or bundle.spec.norm
-        self._generator = bundle.generator.to(torch.device(device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._generator = bundle.generator.to(usable_device(device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         set_norm_mode(self._generator, self.norm)
         if threads is not None:
             torch.set_num_threads(threads)

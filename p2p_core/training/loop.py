@@ -15,6 +15,7 @@ from p2p_core.encodings import encoding
 from p2p_core.errors import ConfigError, DivergenceError
 from p2p_core.files import write_json
 from p2p_core.inference.bundle import BundleSpec, save_bundle
+from p2p_core.model.device import usable_device
 from p2p_core.model.norm import NORM_MODES
 from p2p_core.pairstore.reader import PairStore
 from p2p_core.progress import Progress
@@ -65,11 +66,12 @@ def train(
 
     Raises:
         ConfigError: the store's bands do not fit the generator.
+        UsageError: this machine has no such device.
         CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
         DivergenceError: a loss is not a number; the last checkpoint is intact.
     """
     started_s = time.monotonic()
-    run = _prepare(config, data, run_dir, tracker, _device(device))
+    run = _prepare(config, data, run_dir, tracker, usable_device(device))
     write_json(run_dir / "config.json", config.model_dump(mode="json"))
     tracker.log_parameters(_flat(config.model_dump(mode="json")) | {"dataset_digest": run.dataset_digest})
     checkpoint = latest_checkpoint(run_dir / "checkpoints") if resume else None
@@ -80,12 +82,6 @@ def train(
     result = _finish(run, data, resumed_from, time.monotonic() - started_s)
     write_json(run_dir / "result.json", result.model_dump(mode="json"))
     return result
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
 
 
 def _prepare(config: RunConfig, data: Path, run_dir: Path, tracker: Tracker, device: torch.device) -> _Run:

@@ -12,6 +12,7 @@ import pytest
 from flows.cli import app, run
 from flows.services.models import local_tracking_uri
 
+DATA = Path(__file__).parents[1] / "data"
 COMMANDS = [
     *("demo", "build", "edges", "train", "evaluate", "promote", "translate", "export", "verify", "status", "report", "doctor"),
 ]
@@ -63,11 +64,21 @@ def test_the_help_of_a_command_teaches_with_an_example(command: str, capsys: pyt
         ["build", "nonsense", "a", "--out", "o"],
         ["build", "maps", "only-one.tif", "--out", "o"],
         ["build", "maps", "a.tif", "b.tif", "--out", "o", "--reserve", "1,2,3"],
-        ["build", "folders", ".", "--out", "o", "--split", "block"],
+        ["build", "maps", "a.tif", "b.tif", "--out", "o", "--reserve", "5,5,1,1"],
+        ["build", "maps", "a.tif", "b.tif", "--out", "o", "--reserve", "1,2,nan,4"],
+        ["build", "folders", "a", "--out", "o", "--split", "block"],
+        ["build", "folders", "a", "--out", "o", "--reserve", "1,2,3,4"],
+        ["build", "folders", "a", "--out", "o", "--buffer-px", "8"],
+        ["build", "folders", "a", "a/", "--out", "o"],
+        ["build", "folders", ".", "--out", "o"],
         ["train", "world", "--data", "d", "--out", "o", "--images", "0"],
         ["train", "world", "--data", "d", "--out", "o", "--images", "1", "--minutes", "1"],
+        ["train", "world", "--data", "d", "--out", "o", "--minutes", "inf"],
+        ["train", "world", "--data", "d", "--out", "o", "--register", "team/model"],
+        ["train", "world", "--data", "d", "--out", "o", "--register", ""],
         ["evaluate", "models:nonsense", "--data", "d"],
         ["promote", "name", "not-a-number"],
+        ["promote", "o'model", "1"],
         ["translate", "m", "i", "o", "--workers", "-1"],
         ["export", "o", "d", "--to", "gif"],
     ],
@@ -229,3 +240,55 @@ def test_a_registry_without_an_address_is_the_one_of_the_working_directory(
 
 def test_the_application_offers_exactly_the_commands_that_are_built() -> None:
     assert [command.name for command in app.registered_commands] == COMMANDS
+
+
+@pytest.mark.parametrize("place", ["loop", "x" * 300, "x" * 5000], ids=["loop", "long name", "long path"])
+def test_a_path_that_the_system_refuses_is_one_message(
+    place: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    output, bundle, source = DATA / "output_schema_1", DATA / "bundle_schema_1", DATA / "output_schema_1_source.tif"
+    for arguments in (
+        ["verify", place],
+        ["translate", bundle, source, place, "--workers", "0"],
+        ["export", output, f"{place}/scene.tif", "--to", "cog"],
+        ["build", "folders", tmp_path, "--out", place],
+    ):
+        code, _, err = call(capsys, *arguments)
+        assert code in (1, 2)
+        assert err.startswith("Error: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
+@pytest.mark.parametrize(("device", "message"), [("banana", "There is no device"), ("cuda:99", "This machine has no device")])
+def test_a_device_that_is_not_there_is_wrong_usage(
+    device: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, pair_store: Path
+) -> None:
+    bundle, source = DATA / "bundle_schema_1", DATA / "output_schema_1_source.tif"
+    translate = ["translate", bundle, source, tmp_path / "out", "--workers", "0", "--device", device]
+    train = ["train", "facades", "--data", pair_store, "--out", tmp_path / "run", "--images", "1", "--device", device]
+    for arguments in (translate, train):
+        code, _, err = call(capsys, *arguments)
+        assert code == 2
+        assert message in err
+
+
+def test_a_training_never_begins_in_a_directory_of_something_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, pair_store: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("five years")
+    code, _, err = call(capsys, "train", "facades", "--data", pair_store, "--out", tmp_path)
+    assert code == 1
+    assert "holds something other than a training run: thesis.txt" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_evaluation_says_where_it_cannot_write_and_what_it_cannot_score(
+    capsys: pytest.CaptureFixture[str], pair_store: Path
+) -> None:
+    bundle = DATA / "bundle_schema_1"
+    code, _, err = call(capsys, "evaluate", bundle, "--data", pair_store, "--sheet", "")
+    assert (code, "is in the way" in err) == (1, True)
+    code, _, err = call(capsys, "evaluate", bundle, "--data", DATA / "pair_store_schema_1")
+    assert (code, "8x8 px are smaller than the window of SSIM" in err) == (1, True)

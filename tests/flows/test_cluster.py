@@ -120,6 +120,8 @@ def by_value() -> Iterator[None]:
 
 
 def test_no_workers_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="address of the Dask scheduler is empty"), dask_executor(scheduler=""):
+        pass
     with pytest.raises(UsageError, match="0 workers"), dask_executor(num_workers=0):
         pass
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from flows.demo import SOUTH_AMERICA, demo_images, demo_request
+from flows.steps.summary import ways_to_look
 from p2p_core.errors import MissingDependencyError
 from p2p_core.rasters.mercator import tiles_covering
 from preprocessing.maps import MapsParameters
@@ -46,3 +48,11 @@ def test_a_budget_is_chosen_by_images_or_else_by_minutes() -> None:
 def test_the_builder_takes_the_demos_parameters() -> None:
     parameters = MapsParameters.parse(demo_request(Path("out")).parameters, where="demo")
     assert parameters.water is not None
+
+
+def test_the_commands_to_look_at_a_demo_can_be_copied_from_any_directory() -> None:
+    ways = ways_to_look(demo_request(Path("/tmp/my demo's output")))
+    words = [shlex.split(way) for way in ways[1:]]
+    assert words[0][-1] == "sqlite:////tmp/my demo's output/mlflow.db"
+    assert words[1][0] == "PREFECT_HOME=/tmp/my demo's output/prefect"
+    assert words[2] == ["p2p", "verify", "/tmp/my demo's output/scene"]

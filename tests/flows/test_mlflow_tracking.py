@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from flows.services.mlflow_client import connect
 from flows.services.mlflow_tracking import MlflowTracker, read_run_record, start_run, start_tracker
-from p2p_core.errors import ServiceError
+from flows.services.models import check_model_name
+from p2p_core.errors import OutputError, ServiceError, UsageError
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -82,3 +84,22 @@ def test_reading_does_not_make_a_store_that_is_not_there(tmp_path: Path) -> None
     with pytest.raises(ServiceError, match="There is no MLflow store"):
         connect(f"sqlite:///{tmp_path}/mlflow.db")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_database_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a database, but long enough to be one")
+    for place in (tmp_path, tmp_path / "notes.txt"):
+        for create in (False, True):
+            with pytest.raises(ServiceError, match="is no SQLite database"):
+                connect(f"sqlite:///{place}", create=create)
+
+
+def test_a_store_in_a_read_only_place_is_one_message(small_disk: Callable[[str], Path]) -> None:
+    with pytest.raises(OutputError, match=r"mlflow\.db cannot be written: Read-only"):
+        connect(f"sqlite:///{small_disk('ro')}/mlflow.db", create=True)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "a@b", "o'b", 'a"b'])
+def test_a_name_that_the_registry_cannot_have_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be the name"):
+        check_model_name(name)
