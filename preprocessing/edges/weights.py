@@ -88,7 +88,11 @@ def read_weights(path: Path | None = None, *, sha256: str | None = None) -> HEDW
         raise WeightsError(f"{path} has the sha256 {digest}, {expected}", remedy=f"{_REMEDY}; it may be truncated")
     with path.open("rb") as file:
         layout = _read_keras if file.read(len(_HDF5)) == _HDF5 else _read_torch
-    return HEDWeights(_complete(layout(path), path), digest)
+    try:
+        arrays = layout(path)
+    except (OSError, TypeError, ValueError, IndexError) as error:  # broken, or arrays of other dimensions
+        raise WeightsError(f"{path} is not HED's: {error}", remedy=_REMEDY) from None
+    return HEDWeights(_complete(arrays, path), digest)
 
 
 def _read_keras(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -122,7 +126,7 @@ def _read_torch(path: Path) -> dict[str, NDArray[np.float32]]:
         raise WeightsError(f"{path} is neither HDF5 nor a PyTorch file of plain tensors: {error}", remedy=_REMEDY) from None
     if not isinstance(state, dict):
         raise WeightsError(f"{path} holds no table of tensors", remedy=_REMEDY)
-    tensors = {name: value.float().numpy() for name, value in state.items() if isinstance(value, torch.Tensor)}
+    tensors = {str(name): value.detach().float().numpy() for name, value in state.items() if isinstance(value, torch.Tensor)}
     return _control_net(tensors) if "norm" in tensors else _caffe_port(tensors)
 
 
