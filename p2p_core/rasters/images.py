@@ -26,6 +26,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from p2p_core.errors import RasterError
 from p2p_core.geometry import Window
+from p2p_core.rasters.png16 import bands_of_16_bit_colour, decode_16_bit_colour, upright
 from p2p_core.rasters.protocol import Raster, require_inside
 
 __all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "ImageRaster"]
@@ -58,7 +59,8 @@ _PLAIN_MODES = {
 }
 _ALPHA_MODES = {"1": "LA", "L": "LA", "P": "RGBA", "RGB": "RGBA"}
 _GRAY_16_BIT = "I;16"
-_BANDS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, _GRAY_16_BIT: 1}
+_COLOUR_16_BIT = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}
+_BANDS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, _GRAY_16_BIT: 1, **{mode: bands for bands, mode in _COLOUR_16_BIT.items()}}
 
 _UPRIGHT = {  # EXIF orientation -> what brings the picture upright (EXIF 2.32, tag 274)
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -84,28 +86,30 @@ class _Header:
 class ImageRaster(Raster):
     """One image file. Holds no open file; `close` forgets the decoded pixels.
 
-    Gray stays one band (16-bit gray stays uint16), palettes and CMYK become RGB, alpha is a band of its own.
+    Gray stays one band, 16 bits stay uint16, palettes and CMYK become RGB, alpha is a band of its own.
 
     Raises:
-        RasterError: empty, truncated, not an image, of 16-bit colour, or of more than `max_pixels`.
+        RasterError: empty, truncated, not an image, or of more than `max_pixels`.
     """
 
     def __init__(self, path: Path, *, max_pixels: int = MAX_PIXELS) -> None:
         self.name = str(path)
         self.crs = self.transform = None
         self._path = path
-        self._pixels: Image.Image | None = None
+        self._pixels: Image.Image | NDArray[np.uint16] | None = None
         with _readable(path), path.open("rb") as file:
             self._header = _read_header(file, path, max_pixels)
         self.height_px, self.width_px = self._header.height_px, self._header.width_px
         self.bands = _BANDS[self._header.mode]
-        self.dtype = np.dtype(np.uint16 if self._header.mode == _GRAY_16_BIT else np.uint8)
+        self.dtype = np.dtype(np.uint16 if ";16" in self._header.mode else np.uint8)
         self.nodata = self._header.nodata
 
     def read(self, window: Window) -> NDArray[Any]:
         require_inside(window, self)
         if self._pixels is None:
             self._pixels = _decode(self._path, self._header)
+        if isinstance(self._pixels, np.ndarray):
+            return self._pixels[window.slices].copy()
         out = np.empty((window.height_px, window.width_px, self.bands), self.dtype)
         if out.size == 0:
             return out
@@ -125,12 +129,6 @@ def _read_header(file: BinaryIO, path: Path, max_pixels: int) -> _Header:
     start = file.read(32)
     if not start:
         raise RasterError(f"{path} is empty", remedy="Fetch or export it again", reason="empty")
-    if start.startswith(b"\x89PNG") and start[24:25] == b"\x10" and start[25:26] != b"\x00":
-        raise RasterError(
-            f"{path} has 16-bit colours, which would lose their lower half here",
-            remedy="Convert it to GeoTIFF, or to 8 bits a band",
-            reason="unsupported",
-        )
     image = _identify(file, start, path)
     width_px, height_px = image.size
     if width_px * height_px > max_pixels:
@@ -138,7 +136,14 @@ def _read_header(file: BinaryIO, path: Path, max_pixels: int) -> _Header:
     orientation = _orientation(image, file)
     if orientation in _SWAPS_AXES:
         width_px, height_px = height_px, width_px
-    mode, nodata = _decoded_mode(image, path)
+    bands = bands_of_16_bit_colour(start)
+    if bands and "transparency" in image.info:
+        raise RasterError(
+            f"{path} has 16-bit colours and one colour that is transparent",
+            remedy="Give it an alpha band instead, or convert it to GeoTIFF",
+            reason="unsupported",
+        )
+    mode, nodata = (_COLOUR_16_BIT[bands], None) if bands else _decoded_mode(image, path)
     return _Header(height_px, width_px, mode, orientation, nodata)
 
 
@@ -185,7 +190,10 @@ def _contains(file: BinaryIO, needle: bytes) -> bool:
         return content.find(needle) >= 0
 
 
-def _decode(path: Path, header: _Header) -> Image.Image:
+def _decode(path: Path, header: _Header) -> Image.Image | NDArray[np.uint16]:
+    if header.mode in _COLOUR_16_BIT.values():
+        with _readable(path):
+            return upright(decode_16_bit_colour(path.read_bytes()), header.orientation)
     with _readable(path), path.open("rb") as file:
         image = _identify(file, file.read(32), path)
         image.load()

@@ -139,12 +139,6 @@ def test_what_is_no_image_is_unreadable_whatever_its_suffix(tmp_path: Path, cont
     assert refusal(tmp_path / "page.png").reason == "unreadable"
 
 
-@pytest.mark.parametrize("colour", [2, 4, 6])
-def test_16_bit_colours_are_refused_rather_than_halved(tmp_path: Path, colour: int) -> None:
-    (tmp_path / "deep.png").write_bytes(png(4, 4, depth=16, colour=colour, pixels=zlib.compress(bytes(4 * 33))))
-    assert refusal(tmp_path / "deep.png").reason == "unsupported"
-
-
 def test_a_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path).reason == "unreadable"
 
