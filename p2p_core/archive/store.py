@@ -147,7 +147,7 @@ class OutputStore:
     def image_belongs_to(self, job: PinnedJob) -> bool:
         try:
             attributes = json.loads((self.image_path / "zarr.json").read_bytes())["attributes"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):  # TypeError: JSON of another shape
             return False
         return bool(attributes == _attributes(job))
 
