@@ -72,7 +72,7 @@ def launch_training(request: TrainingRequest, *, progress_for: ProgressFor = ima
 
 def _refuse_what_is_no_run(run_dir: Path) -> None:
     with output_errors(run_dir):
-        names = {path.name for path in run_dir.iterdir()} if run_dir.exists() else set()
+        names = {path.name for path in run_dir.glob("[!.]*")}  # what a killed run left half-written is hidden
     if names and not names & _OF_A_RUN:
         raise OutputError(
             f"{run_dir} holds something other than a training run: {min(names)}", remedy="Choose a new or empty directory"

@@ -18,6 +18,7 @@ from p2p_core.files import output_errors
 # Read when mlflow is imported or when it calls a server. A server that is away must cost seconds, not the minutes of
 # MLflow's own seven retries.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -25,8 +26,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-__all__ = ["connect", "experiment_id", "mlflow_errors"]
+__all__ = ["connect", "experiment_id", "mlflow_errors", "where_it_lies"]
 
+_ARTIFACTS = "mlartifacts"
 _SQLITE = "sqlite:///"
 _SQLITE_HEADER = b"SQLite format 3\0"
 
@@ -87,7 +89,15 @@ def _artifact_root(tracking_uri: str) -> str | None:
     if not tracking_uri.startswith(_SQLITE):
         return None
     database = Path(tracking_uri.removeprefix(_SQLITE)).resolve()
-    return (database.parent / "mlartifacts").as_uri()
+    return (database.parent / _ARTIFACTS).as_uri()
+
+
+def where_it_lies(artifact_uri: str, tracking_uri: str) -> str:
+    """MLflow records absolute places. Those of an embedded store that has moved lie beside its database now."""
+    _, found, place = artifact_uri.rpartition(f"/{_ARTIFACTS}/")
+    if not (found and tracking_uri.startswith(_SQLITE) and artifact_uri.startswith("file:")):
+        return artifact_uri
+    return f"{_artifact_root(tracking_uri)}/{place}"
 
 
 @contextmanager

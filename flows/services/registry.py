@@ -21,7 +21,7 @@ from mlflow.pyfunc import save_model
 from mlflow.types import Schema, TensorSpec
 
 import p2p_core.inference.bundle
-from flows.services.mlflow_client import connect, experiment_id, mlflow_errors
+from flows.services.mlflow_client import connect, experiment_id, mlflow_errors, where_it_lies
 from flows.services.models import ModelUri, ResolvedModel
 from p2p_core.config import Config
 from p2p_core.encodings import encoding
@@ -87,7 +87,7 @@ def _download(source: str, digest: str, cache: Path, tracking_uri: str) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as directory:
             with mlflow_errors(tracking_uri):
-                uri = f"{source}/artifacts/{_BUNDLE}"
+                uri = f"{where_it_lies(source, tracking_uri)}/artifacts/{_BUNDLE}"
                 fetched = Path(download_artifacts(artifact_uri=uri, dst_path=directory, tracking_uri=tracking_uri))
             found = load_bundle(fetched).digest
             if found != digest:

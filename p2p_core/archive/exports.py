@@ -18,7 +18,8 @@ from p2p_core.archive.job import PinnedJob
 from p2p_core.archive.store import OutputStore
 from p2p_core.archive.summary import ArchiveSummary, read_finished
 from p2p_core.archive.tile_grid import TileBlock, locate_tiles
-from p2p_core.errors import OutputError
+from p2p_core.archive.verify import verify_output
+from p2p_core.errors import LedgerError, OutputError
 from p2p_core.files import output_errors, write_json
 from p2p_core.rasters.geotiff_writer import write_cog
 from p2p_core.rasters.xyz import write_xyz_tile
@@ -34,16 +35,30 @@ def export_cog(output: Path, dest: Path) -> Path:
     """Write a finished output as a COG with overviews, CRS, transform, nodata and provenance tags; return `dest`.
 
     Raises:
-        LedgerError: the output is not finished.
+        LedgerError: the output is not finished, or damaged.
         OutputError: the destination cannot be written, or something else lies there.
     """
     store = OutputStore(output)
-    job, summary = store.read_job(), read_finished(store)
+    job, summary = store.read_job(), _read_whole(store)
     if dest.exists() and _tiff_tags(dest).get("P2P_SYNTHETIC") != "yes":
         raise OutputError(f"{dest} is in the way and was not exported by p2p", remedy="Move it or choose another destination")
     with ZarrRaster(output) as raster:
         write_cog(dest, raster, _provenance(job, summary))
     return dest
+
+
+def _read_whole(store: OutputStore) -> ArchiveSummary:
+    """The summary of an output whose every shard is what was written: Zarr takes a missing shard for black pixels.
+
+    Raises `LedgerError` for any other.
+    """
+    summary = read_finished(store)
+    for problem in verify_output(store.root):
+        raise LedgerError(
+            f"{store.root / problem.path}: {problem.what}",
+            remedy="Delete that file and run the same translation again, which redoes what is missing; then export",
+        )
+    return summary
 
 
 def _tiff_tags(path: Path) -> dict[str, str]:
@@ -61,11 +76,11 @@ def export_xyz(output: Path, dest: Path) -> Path:
 
     Raises:
         RasterError: the output does not lie on the tile grid; says what to do.
-        LedgerError: the output is not finished.
+        LedgerError: the output is not finished, or damaged.
         OutputError: the destination cannot be written, or something else lies there.
     """
     store = OutputStore(output)
-    job, summary = store.read_job(), read_finished(store)
+    job, summary = store.read_job(), _read_whole(store)
     place = locate_tiles(job.crs, job.transform, job.height_px, job.width_px, name=str(output))
     _refuse_foreign_tree(dest)
     partial = dest.with_name(f".{dest.name}.{uuid.uuid4().hex}.partial")

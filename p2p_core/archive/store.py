@@ -6,6 +6,7 @@
     OUTPUT/ledger/failed/<row>_<column>.json   a block that cannot be translated, and why
     OUTPUT/ledger/run.json                     when the latest run began
     OUTPUT/summary.json                        written last
+    OUTPUT/.lock                               held by the one run that writes
 
 Concurrent writers that share a shard lose each other's data, so a write that is not exactly one block is refused.
 """
@@ -16,6 +17,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +31,12 @@ from zarr.codecs import ZstdCodec
 from p2p_core.archive.job import PinnedJob
 from p2p_core.archive.plan import Block
 from p2p_core.errors import LedgerError, OutputError, PlanError
-from p2p_core.files import output_errors, write_json
+from p2p_core.files import locked, output_errors, write_json
 from p2p_core.geometry import Window
 
 __all__ = ["OutputStore", "read_json"]
 
+_LOCK = ".lock"
 _PARTIAL = ".partial"  # how zarr and `write_atomic` end the name of a file that is not whole yet
 _ZSTD_LEVEL = 1
 _CODE = re.compile(r"\w+:\w+")  # an authority's code, as EPSG:4326; WKT has brackets
@@ -99,6 +103,24 @@ class OutputStore:
             )
         return PinnedJob.parse(values, where=str(self.job_path))
 
+    @contextmanager
+    def sole_use(self) -> Iterator[None]:
+        """Hold the output for one run, which the operating system lets go of however the process ends.
+
+        Raises:
+            OutputError: another run is at it, the place cannot be written, or it holds something else.
+        """
+        if not self.job_path.exists():
+            self._refuse_what_is_not_ours()
+        with output_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        busy = OutputError(
+            f"Another translation into {self.root} is under way",
+            remedy="Watch it with `p2p status` until it is done, or choose another output",
+        )
+        with locked(self.root / _LOCK, busy=busy):
+            yield
+
     def prepare(self, job: PinnedJob) -> list[str]:
         """Create the output for `job`, or take up an earlier run's.
 
@@ -132,7 +154,7 @@ class OutputStore:
     def _refuse_what_is_not_ours(self) -> None:
         with output_errors(self.root):
             names = [path.name for path in self.root.iterdir()] if self.root.exists() else []
-        if foreign := [name for name in names if not name.endswith(_PARTIAL)]:
+        if foreign := [name for name in names if name != _LOCK and not name.endswith(_PARTIAL)]:
             raise OutputError(
                 f"{self.root} holds something else ({foreign[0]}), not an archive output",
                 remedy="Choose a new or empty directory",
@@ -147,7 +169,7 @@ class OutputStore:
     def image_belongs_to(self, job: PinnedJob) -> bool:
         try:
             attributes = json.loads((self.image_path / "zarr.json").read_bytes())["attributes"]
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):  # TypeError: JSON of another shape
             return False
         return bool(attributes == _attributes(job))
 

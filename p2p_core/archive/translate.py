@@ -62,10 +62,18 @@ def translate_archive(
         rehash: compare every committed shard's sha256 first, and redo what is damaged.
 
     Raises:
-        P2PError: source, model or output cannot be used. What was committed before stays committed.
+        P2PError: source, model or output cannot be used, or another run is writing there. What was committed before
+            stays committed.
     """
-    started_s = time.monotonic()
     pinned, store = pin_job(job), OutputStore(job.output.absolute())
+    with store.sole_use():
+        return _translate(pinned, store, executor, progress, rehash)
+
+
+def _translate(
+    pinned: PinnedJob, store: OutputStore, executor: Executor | None, progress: Progress | None, rehash: bool
+) -> ArchiveSummary:
+    started_s = time.monotonic()
     changed_pins = store.prepare(pinned)
     plan, ledger = pinned.plan, Ledger(store, pinned)
     before = ledger.survey(plan, rehash=rehash)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from p2p_core.archive.ledger import Ledger
+from p2p_core.archive.ledger import Ledger, Survey
 from p2p_core.archive.store import OutputStore
+from p2p_core.archive.summary import read_finished
+from p2p_core.errors import ConfigError, LedgerError
 from p2p_core.files import Problem
 
 __all__ = ["verify_output"]
@@ -29,6 +31,16 @@ def verify_output(path: Path) -> list[Problem]:
             problems.append(Problem(name, f"was not made: {failure.reason}"))
         else:
             problems.append(Problem(name, survey.stale.get(block.key, f"was never made: {block}")))
-    if not problems and not store.summary_path.is_file():
-        problems.append(Problem("summary.json", "is missing: the run was not finished"))
+    if not problems and (what := _fault_of_summary(store, survey)):
+        problems.append(Problem(store.summary_path.name, what))
     return problems
+
+
+def _fault_of_summary(store: OutputStore, survey: Survey) -> str | None:
+    if not store.summary_path.exists():
+        return "is missing: the run was not finished"
+    try:
+        summary = read_finished(store)
+    except (LedgerError, ConfigError):
+        return "is damaged"
+    return None if summary.output_digest == survey.output_digest else "names other pixels than the ledger does"

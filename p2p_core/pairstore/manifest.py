@@ -166,7 +166,7 @@ def read_manifest(version_path: Path) -> Manifest:
     try:
         values = json.loads(path.read_bytes())
         known = values["schema_version"]
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise StoreError(f"{version_path} is not a complete pair store: it has no {MANIFEST}", remedy=again) from None
     except (ValueError, KeyError, TypeError):
         raise StoreError(f"{path} is damaged: it is not a manifest", remedy=again) from None

@@ -51,8 +51,8 @@ def current_version(store_path: Path) -> Path:
         StoreError: there is no store here, or none that was ever completed.
     """
     try:
-        name = (store_path / CURRENT).read_text().strip()
-    except (FileNotFoundError, NotADirectoryError):
+        name = (store_path / CURRENT).read_text(encoding="utf-8", errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         if (store_path / BUILDING).is_dir():
             raise StoreError(
                 f"{store_path} is incomplete: its build was interrupted",

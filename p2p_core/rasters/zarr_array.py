@@ -118,8 +118,9 @@ def _bad_attribute(path: Path, key: str, value: object, expected: str) -> Raster
 def _zarr_errors(path: Path, window: Window | None = None) -> Iterator[None]:
     try:
         yield
-    # Zarr's own errors are ValueErrors; damaged chunks are ValueError (checksums, sizes) or RuntimeError (zstd).
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    # Zarr's own errors are ValueErrors, metadata of another shape gives TypeErrors and AttributeErrors;
+    # damaged chunks are ValueError (checksums, sizes) or RuntimeError (zstd).
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         where = "" if window is None else f" at {window}"
         raise RasterError(
             f"{path} cannot be read{where}: {error}",

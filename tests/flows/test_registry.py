@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flows.services.mlflow_client import connect
-from flows.services.models import ResolvedModel, resolve_model
+from flows.services.models import ResolvedModel, local_tracking_uri, resolve_model
 from flows.services.promotion import CHAMPION, promote, record_evaluation
 from flows.services.registry import DIGEST_TAG, register_bundle
 from p2p_core.errors import BundleError, UsageError
@@ -61,6 +61,14 @@ def test_a_bundle_that_was_changed_in_the_artifact_store_is_refused(
     (stored / "weights.safetensors").write_bytes(b"nonsense")
     with pytest.raises(BundleError, match=r"weights\.safetensors is damaged"):
         resolve_model("models:/tiny/1", tracking_uri=tracking_uri, cache=cache)
+
+
+def test_an_embedded_store_that_was_moved_still_gives_its_models(bundle: Path, tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "here").mkdir()
+    register_bundle(bundle, "tiny", tracking_uri=local_tracking_uri(tmp_path / "here"))
+    there = (tmp_path / "here").rename(tmp_path / "there ü")
+    fetched = resolve_model("models:/tiny/1", tracking_uri=local_tracking_uri(there), cache=cache)
+    assert fetched.digest == load_bundle(bundle).digest
 
 
 def test_a_damaged_cache_is_fetched_again(bundle: Path, tracking_uri: str, cache: Path) -> None:

@@ -166,11 +166,24 @@ def test_an_unfinished_output_is_not_exported(done: ArchiveJob, tmp_path: Path) 
         export_cog(done.output, tmp_path / "scene-out.tif")
 
 
-def test_a_damaged_shard_stops_an_export(done: ArchiveJob, tmp_path: Path) -> None:
-    (done.output / "image.zarr" / "c" / "0" / "0" / "0").write_bytes(b"not a shard")
-    with pytest.raises((RasterError, LedgerError), match=r"image\.zarr cannot be read"):
-        export_cog(done.output, tmp_path / "scene-out.tif")
-    assert not (tmp_path / "scene-out.tif").exists()
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing"])
+def test_a_damaged_or_missing_shard_stops_an_export_and_is_named(done: ArchiveJob, tmp_path: Path, damage: str) -> None:
+    """Zarr would give black pixels for a missing shard, and wrong ones for a flipped bit."""
+    shard = done.output / "image.zarr" / "c" / "1" / "2" / "0"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.unlink()
+    if damage != "missing":
+        shard.write_bytes(data if damage == "flipped" else data[:-1])
+    for export in (export_cog, export_xyz):
+        with pytest.raises((LedgerError, RasterError), match=r"image\.zarr/c/1/2/0: its shard .*then export|not EPSG:3857"):
+            export(done.output, tmp_path / "made")
+        assert not (tmp_path / "made").exists()
+    with pytest.raises(LedgerError, match="Delete that file"):
+        export_cog(done.output, tmp_path / "made")
+    shard.unlink(missing_ok=True)
+    assert translate_archive(done).num_redone == 1
+    export_cog(done.output, tmp_path / "made")
 
 
 def test_a_disk_of_any_size_holds_the_whole_cog_or_nothing(

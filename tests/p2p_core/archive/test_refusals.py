@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from p2p_core.archive.store import OutputStore
 from p2p_core.archive.translate import translate_archive
 from p2p_core.archive.verify import verify_output
 from p2p_core.errors import BundleError, LedgerError, OutputError, PlanError, RasterError, SizeMismatchError, UsageError
+from p2p_core.rasters.registry import open_raster
 
 JobFactory = Callable[..., ArchiveJob]
 Digests = Callable[[Path], dict[str, str]]
@@ -176,3 +178,30 @@ def test_status_and_verify_of_something_else_say_so(tmp_path: Path) -> None:
     for function in (output_status, verify_output, check_seams):
         with pytest.raises(LedgerError, match=r"no job\.json"):
             function(tmp_path)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"[1]", b'{"attributes": 3}', b"\xff"])
+def test_a_damaged_json_file_is_named_by_verify_and_stops_nothing_else(make_job: JobFactory, content: bytes) -> None:
+    job = make_job()
+    translate_archive(job)
+    for name in ("image.zarr/zarr.json", "summary.json"):
+        whole = (job.output / name).read_bytes()
+        (job.output / name).write_bytes(content)
+        assert [problem.path for problem in verify_output(job.output)] == [name]
+        (job.output / name).write_bytes(whole)
+    (job.output / "image.zarr" / "zarr.json").write_bytes(content)
+    with pytest.raises(RasterError, match=r"image\.zarr cannot be read"):
+        open_raster(job.output)
+    assert translate_archive(job).complete
+    assert verify_output(job.output) == []
+
+
+def test_a_ledger_that_tells_of_other_pixels_than_the_summary_is_found(make_job: JobFactory) -> None:
+    job = make_job()
+    translate_archive(job)
+    record = job.output / "ledger" / "blocks" / "0_0.json"
+    values = json.loads(record.read_bytes())
+    record.write_text(json.dumps({**values, "pixels_digest": "0" * 64}))
+    assert [(p.path, p.what) for p in verify_output(job.output)] == [
+        ("summary.json", "names other pixels than the ledger does")
+    ]

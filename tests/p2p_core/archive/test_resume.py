@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from p2p_core.archive.status import output_status
 from p2p_core.archive.store import OutputStore
 from p2p_core.archive.translate import translate_archive
 from p2p_core.archive.verify import verify_output
+from p2p_core.errors import OutputError
 from p2p_core.geometry import Window
 
 JobFactory = Callable[..., ArchiveJob]
@@ -153,3 +156,27 @@ def test_all_black_blocks_are_committed_like_any_other(
     assert (read_image(job.output)[:64, :64] == 0).all()
     assert (job.output / "image.zarr" / "c" / "0" / "0" / "0").is_file()
     assert verify_output(job.output) == []
+
+
+HOLDS_OUTPUT = """
+import sys, time
+from pathlib import Path
+from p2p_core.archive.store import OutputStore
+with OutputStore(Path(sys.argv[1])).sole_use():
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_two_runs_never_write_into_one_output_and_a_killed_one_lets_go(make_job: JobFactory) -> None:
+    job = make_job()
+    process = subprocess.Popen([sys.executable, "-c", HOLDS_OUTPUT, str(job.output)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(OutputError, match=r"Another translation into .* is under way\. Watch it with `p2p status`"):
+            translate_archive(job)
+    finally:
+        process.kill()
+        process.communicate()
+    assert translate_archive(job).complete

@@ -78,3 +78,15 @@ def test_a_version_without_manifest_and_a_wrong_current_are_found(store: Path, v
 def test_what_is_no_store_cannot_be_verified(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not a pair store"):
         verify_store(tmp_path / "nowhere")
+
+
+def test_a_current_that_is_no_text_or_no_file_is_found(store: Path, version: Path) -> None:
+    for bit in range(8):
+        name = bytearray(version.name.encode())
+        name[0] ^= 1 << bit
+        (store / "current").write_bytes(name)
+        assert [problem.path for problem in verify_store(store)] == ["current"]
+    for num_bad, path in enumerate([store / "current", version / "manifest.json"], start=1):
+        path.unlink()
+        path.mkdir()
+        assert len(verify_store(store)) == num_bad
