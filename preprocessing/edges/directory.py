@@ -70,9 +70,11 @@ def draw_edges(
         OutputError: `out` cannot be written. What was made is kept.
     """
     started_s = time.monotonic()
-    if out.absolute().is_relative_to(photos.absolute()):
-        raise UsageError(f"{out} lies in {photos}: the next run would take edges for photos", remedy="Choose a place outside")
     found = find_pictures(photos)
+    where, among = out.resolve(), photos.resolve()
+    # Below a directory that holds the photos', a name can lead back into it.
+    if any((where / name).is_relative_to(among) for name in found.by_name):
+        raise UsageError(f"{out} lies in {photos}: the next run would take edges for photos", remedy="Choose a place outside")
     digest = read_weights(weights.path, sha256=weights.sha256).sha256
     work = _Work(config, WeightsChoice(path=weights.path, sha256=digest), edges_key(config, digest), device)
     jobs = [_Job(name, path, out / f"{name}.png") for name, path in sorted(found.by_name.items())]
