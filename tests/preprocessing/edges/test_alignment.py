@@ -74,7 +74,7 @@ def four_offsets(detector: EdgeDetector, height_px: int, width_px: int, *, far: 
 def test_the_scales_lie_on_each_other(stage, engine) -> None:
     """The mean of a spot's centroid over all places on the lattice is the spot's place, to a hundredth of a pixel."""
     detector = EdgeDetector(plain_network(stage), DetectorConfig(engine=engine))
-    for remainder in FEW:
+    for remainder in FEW if engine == "ncnn" else FEW[1::3]:
         size_px = 96 + remainder, 97 + (5 * remainder) % 32
         offsets = []
         for phase in range(STRIDE_PX):
@@ -87,10 +87,9 @@ def test_the_scales_lie_on_each_other(stage, engine) -> None:
 
 def check_offsets(detector: EdgeDetector, remainders: tuple[int, ...]) -> None:
     offsets = []
-    for remainder in remainders:
-        for far in (False, True):
-            offsets.append(four_offsets(detector, 128 + remainder, 128 + (5 * remainder + 7) % 32, far=far))
-            assert np.abs(offsets[-1]).max() <= WORST_OFFSET_PX, (remainder, far, offsets[-1])
+    for index, remainder in enumerate(remainders):
+        offsets.append(four_offsets(detector, 128 + remainder, 128 + (5 * remainder + 7) % 32, far=index % 2 == 0))
+        assert np.abs(offsets[-1]).max() <= WORST_OFFSET_PX, (remainder, offsets[-1])
     assert np.abs(np.mean(offsets, axis=0)).max() <= MEAN_OFFSET_PX
 
 
@@ -100,7 +99,8 @@ def test_edges_lie_where_they_are_in_photos_of_odd_sizes(detector) -> None:
 
 @pytest.mark.stress
 def test_edges_lie_where_they_are_in_photos_of_every_size(detector) -> None:
-    check_offsets(detector, tuple(range(32)))
+    for first in (0, 1):  # edges near one border or the other alternate
+        check_offsets(detector, tuple(range(first, first + 32)))
 
 
 def test_the_lines_around_a_disc_are_where_the_disc_ends(detector) -> None:

@@ -215,11 +215,14 @@ def test_a_killed_run_leaves_whole_pictures_and_the_next_one_completes_it(
     assert {name: data for name, data in tree(out).items() if name.endswith(".png")} == expected
 
 
-def test_any_executor_and_order_make_the_same_bytes(draw, tmp_path, tree) -> None:
+def test_any_executor_and_order_make_the_same_bytes_and_report(draw, album, tmp_path, tree) -> None:
+    for name in ("a", "h", "i"):
+        (album / f"{name}.png").write_bytes(b"")
     summary = draw(tmp_path / "serial")
     backwards = draw(tmp_path / "backwards", executor=Backwards())
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         processes = draw(tmp_path / "processes", executor=executor)
+    assert [item.item for item in summary.failures] == ["a", "h", "i"]
     for other, place in ((backwards, "backwards"), (processes, "processes")):
         assert tree(tmp_path / place) == tree(tmp_path / "serial")
         assert other.model_copy(update={"elapsed_s": summary.elapsed_s}) == summary
