@@ -154,7 +154,7 @@ def _race(sides: Sequence[_Side], photos: Sequence[Photo], rounds: int) -> tuple
 
 
 def _reference_network(weights: HEDWeights) -> Callable[[Sequence[Photo]], list[Probability]]:
-    network, pad_px = HED(weights.arrays), _REFERENCE_PADDING_PX
+    network, pad_px = HED(weights), _REFERENCE_PADDING_PX
 
     @torch.no_grad()
     def run(photos: Sequence[Photo]) -> list[Probability]:

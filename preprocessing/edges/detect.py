@@ -143,7 +143,7 @@ def _network(weights: HEDWeights, engine: str, device: str) -> Network:
         from preprocessing.edges.torch_network import TorchHED
 
         try:
-            return TorchHED(weights.arrays, device)
+            return TorchHED(weights, device)
         except (RuntimeError, AssertionError) as error:  # what torch says of devices it does not have
             raise UsageError(
                 f"There is no device {device!r} here: {error}", remedy="Use cpu, or a machine with a GPU"
@@ -152,7 +152,7 @@ def _network(weights: HEDWeights, engine: str, device: str) -> Network:
         raise UsageError(f"The engine ncnn does not run on {device!r}", remedy="Use the engine torch there")
     from preprocessing.edges.ncnn_network import NcnnHED
 
-    return NcnnHED(weights.arrays, _num_threads())
+    return NcnnHED(weights, _num_threads())
 
 
 def _num_threads() -> int:
