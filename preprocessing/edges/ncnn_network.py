@@ -37,6 +37,10 @@ class NcnnHED:
         options.num_threads = num_threads
         options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
         options.use_bf16_storage = False
+        # ncnn's own pools keep the buffers of every size they ever saw.
+        self._pools = ncnn.PoolAllocator(), ncnn.PoolAllocator()
+        options.blob_allocator, options.workspace_allocator = self._pools
+        self._shape: tuple[int, ...] = ()
         layers, arrays = _layers(weights)
         with tempfile.TemporaryDirectory() as directory:
             data = Path(directory) / "weights.bin"
@@ -50,6 +54,10 @@ class NcnnHED:
 
     def _probability(self, photo_HWC: NDArray[np.float32]) -> NDArray[np.float32]:
         photo_CHW = np.ascontiguousarray(photo_HWC.transpose(2, 0, 1) - self._mean)
+        if photo_HWC.shape != self._shape:
+            for pool in self._pools:
+                pool.clear()
+            self._shape = photo_HWC.shape
         extractor = self._net.create_extractor()
         extractor.input(_INPUT, ncnn.Mat(photo_CHW))
         failed, probability = extractor.extract(_OUTPUT)
