@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from p2p_core.encodings import encoding
 from p2p_core.training.config import AugmentConfig, OptimiserConfig
 from p2p_core.training.data import Batches, ResidentPairs
 
@@ -14,7 +15,7 @@ def make_pairs(count: int = 10, size_px: int = 12) -> ResidentPairs:
     """Each pixel tells its pair and place: band 0 the pair, band 1 the row, band 2 the column. Target = input."""
     rows, columns = np.meshgrid(np.arange(size_px), np.arange(size_px), indexing="ij")
     images = np.stack([np.stack([np.full_like(rows, k), rows, columns], axis=-1) for k in range(count)]).astype(np.uint8)
-    return ResidentPairs(images, images.copy(), torch.device("cpu"))
+    return ResidentPairs(images, images.copy(), torch.device("cpu"), (encoding("rgb"), encoding("rgb")))
 
 
 def pixels(network_NCHW: torch.Tensor) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""Photos of any kind as RGB. Legend: H W pixels, C bands."""
+"""Photos of any kind as RGB, and how a picture is brought to the size of pairs. Legend: H W pixels, C bands."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,12 @@ from numpy.typing import NDArray
 from p2p_core.errors import RasterError
 from p2p_core.rasters.protocol import full_window
 from p2p_core.rasters.registry import open_raster
+from preprocessing.align import resize
 
-__all__ = ["read_photo", "to_rgb"]
+__all__ = ["Fit", "fitted", "fitted_photo", "read_photo", "to_rgb"]
+
+Fit = Literal["crop", "stretch"]
+"""What becomes of a picture of another aspect: its middle is cut out, or it is stretched."""
 
 _WHITE = 255.0
 
@@ -43,3 +48,26 @@ def to_rgb(photo_HWC: NDArray[Any]) -> NDArray[np.float32]:
         # What lies under full transparency is often garbage; it must not shine through, not even as a rounding error.
         colours_HWC = np.where(opacity_HW1 > 0, colours_HWC, np.float32(_WHITE)) * opacity_HW1 + _WHITE * (1 - opacity_HW1)
     return np.ascontiguousarray(np.broadcast_to(colours_HWC, (*colours_HWC.shape[:2], 3)), dtype=np.float32)
+
+
+def fitted_photo(photo_HWC: NDArray[Any], size_px: tuple[int, int], fit: Fit) -> NDArray[np.uint8]:
+    """A photo, as `read_photo` gives it, -> (height, width, 3) RGB."""
+    rgb_HWC = fitted(photo_HWC, size_px, fit, lambda part_HWC, height, width: resize(to_rgb(part_HWC), height, width))
+    fitted_HWC: NDArray[np.uint8] = np.clip(np.rint(rgb_HWC), 0, 255).astype(np.uint8)
+    return fitted_HWC
+
+
+def fitted(
+    picture_HWC: NDArray[Any], size_px: tuple[int, int], fit: Fit, resized: Callable[[NDArray[Any], int, int], NDArray[Any]]
+) -> NDArray[Any]:
+    """A picture at `size_px`, (height, width); `resized(part_HWC, height_px, width_px)` scales what is kept of it."""
+    height_px, width_px = size_px
+    return resized(_middle(picture_HWC, height_px / width_px) if fit == "crop" else picture_HWC, height_px, width_px)
+
+
+def _middle(picture_HWC: NDArray[Any], aspect: float) -> NDArray[Any]:
+    """The largest part about the centre whose height is `aspect` times its width."""
+    height_px, width_px = picture_HWC.shape[:2]
+    kept_y, kept_x = min(height_px, max(1, round(width_px * aspect))), min(width_px, max(1, round(height_px / aspect)))
+    top, left = (height_px - kept_y) // 2, (width_px - kept_x) // 2
+    return picture_HWC[top : top + kept_y, left : left + kept_x]
