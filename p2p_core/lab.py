@@ -67,8 +67,8 @@ def rgb_of_lab(lightness: Floats, ab: Floats) -> Pixels:
     """L* (...) and a*, b* (..., 2) -> (..., 3) uint8, whose L* is the one asked for to 0.5 and the rounding of pixels.
 
     A colour that sRGB has not is clipped where that changes L* by no more. Elsewhere it loses as much chroma as it must and
-    keeps its hue: the gray of L* is always there. Clipping alone would change how light a picture is, by tens of levels;
-    keeping L* to the last digit would wash out bright yellows, whose chroma hangs on tenths of L*.
+    all but keeps its hue: the gray of L* is always there. Clipping alone would change how light a picture is, by tens of
+    levels; keeping L* to the last digit would wash out bright yellows, whose chroma hangs on tenths of L*.
     """
     linear = _linear_rgb(lightness, ab)
     outside = ~_fits(linear, lightness)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from preprocessing.photo_builder import RecolouringBuilder
 
 __all__ = ["GrayBuilder"]
 
 
+@dataclass(frozen=True)
 class GrayBuilder(RecolouringBuilder):
     """Builder of (luminance by Rec. 601, photo) pairs."""
 

@@ -97,6 +97,7 @@ class PhotoBuilder(ABC):
         return PhotoSource(name, sha256_json(known), 1, {file: file_digest}, path, directory_split(name), twin)
 
 
+@dataclass(frozen=True)
 class RecolouringBuilder(PhotoBuilder):
     """The photo as its input encoding has it -> the photo as its target encoding has it. Takes one directory."""
 

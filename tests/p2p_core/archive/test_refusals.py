@@ -126,9 +126,9 @@ def test_a_geotiff_that_is_cut_short_loses_only_the_blocks_that_are_not_there(ma
 def test_a_source_that_does_not_fit_the_model_is_refused(
     make_job: JobFactory, tmp_path: Path, scene_HWC: NDArray[np.uint8], write_scene: Callable[..., Path]
 ) -> None:
-    gray = write_scene(tmp_path / "gray.tif", scene_HWC[..., :1])
-    with pytest.raises(SizeMismatchError, match=r"gray\.tif has 1 bands; the model takes 3 \(red, green, blue\)"):
-        translate_archive(make_job(source=gray))
+    two = write_scene(tmp_path / "two.tif", scene_HWC[..., :2])
+    with pytest.raises(SizeMismatchError, match=r"two\.tif has 2 bands; the model takes 3 \(red, green, blue\)"):
+        translate_archive(make_job(source=two))
     with pytest.raises(RasterError, match="does not exist"):
         translate_archive(make_job(source=tmp_path / "nowhere.tif"))
     with pytest.raises(BundleError):
