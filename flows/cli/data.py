@@ -15,7 +15,7 @@ __all__ = ["build", "verify"]
 def build(
     builder: Annotated[
         Literal["edges", "maps", "colour", "gray", "labels", "folders"],
-        typer.Argument(metavar="BUILDER", help="One of those below."),
+        typer.Argument(metavar="BUILDER", help="One of those above."),
     ],
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="What the builder takes, in its order.")],
     out: Annotated[Path, typer.Option(metavar="STORE", help="The pair store; new, or an earlier version of it.")],

@@ -118,7 +118,7 @@ class Batches:
 def _resized(resident_NCHW: Tensor, size_px: int, encoding: Encoding) -> Tensor:
     """To a square. Between two classes there is no third: they take the nearest, centre on centre as the other half's do."""
     if encoding.resident == "classes":
-        return F.interpolate(resident_NCHW, (size_px, size_px), mode="nearest-exact")
+        return F.interpolate(resident_NCHW.float(), (size_px, size_px), mode="nearest-exact")
     return F.interpolate(resident_NCHW.float(), (size_px, size_px), mode="bilinear", align_corners=False)
 
 

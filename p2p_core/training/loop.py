@@ -161,7 +161,7 @@ def _set_learning_rate(state: TrainingState, config: RunConfig) -> None:
 
 
 def _log_losses(run: _Run, means: Mapping[str, float], images_per_s: float) -> dict[str, float]:
-    """Log losses; L1 in grey levels of 255, as every L1 a person reads."""
+    """Log losses; L1 in grey levels of 255, as every L1 a person reads; of Lab and one-hot, in 255ths of the range."""
     if not all(math.isfinite(value) for value in means.values()):
         broken = ", ".join(name for name, value in means.items() if not math.isfinite(value))
         raise DivergenceError(

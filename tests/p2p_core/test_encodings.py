@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ def there_and_back(own: Encoding, pixels: NDArray[np.uint8]) -> NDArray[np.uint8
 
 
 @pytest.mark.parametrize("name", NAMES)
+@settings(deadline=None)
 @given(picture=PICTURES)
 def test_pixels_of_an_encoding_come_back_from_the_network_unchanged(name: str, picture: NDArray[np.uint8]) -> None:
     own = encoding(name)
@@ -76,6 +77,7 @@ def test_lab_is_cie_lab_as_scikit_image_has_it() -> None:
     assert np.abs(encoding("lab_ab").to_network(COLOURS) * 110 - reference[..., 1:]).max() < 0.006
 
 
+@settings(deadline=None)
 @given(PICTURES)
 def test_every_colour_survives_lab_exactly(picture: NDArray[np.uint8]) -> None:
     lab = lab_of_rgb(picture)
@@ -89,6 +91,7 @@ def test_grays_are_neutral_and_keep_their_level() -> None:
     assert np.abs(lab_of_rgb(rgb)[:, 1:]).max() < 1e-3
 
 
+@settings(deadline=None)
 @given(
     arrays(np.uint8, (6, 6, 1)),
     arrays(np.float32, (6, 6, 2), elements=st.floats(-1, 1, width=32)),
