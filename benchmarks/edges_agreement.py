@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,11 +47,10 @@ _ROWS, _COLUMNS, _GAP_PX, _CAPTION_PX = 10, 2, 8, 14
 
 @dataclass
 class _Scores:
-    """Of one dataset. `photos_per_s`: through the network and the post-processing of the default."""
+    """Of one dataset: what was scored, and the figures of each by variant."""
 
     names: list[str] = field(default_factory=list)
     by_variant: dict[str, list[Agreement]] = field(default_factory=lambda: {name: [] for name in _VARIANTS})
-    photos_per_s: float = 0.0
 
 
 def main() -> None:
@@ -93,17 +91,14 @@ def _number(path: Path) -> int:
 def _score(
     files: Sequence[Path], dataset: str, detectors: dict[Any, EdgeDetector], parity: str, limit: int | None, sheets: Path | None
 ) -> _Scores:
-    scores, rows, elapsed_s = _Scores(), [], 0.0
+    scores, rows = _Scores(), []
     scored = [path for path in files if _PARITIES[_number(path) % 2] == parity][:limit]
     for path in files[:limit] if sheets else scored:
         photo_HWC, published_HW = _halves(path)
         reference_HW = lines_of_picture(published_HW)
-        started_s = time.perf_counter()
         probability_HW = detectors[_DEFAULT.detector].probability(photo_HWC)
         ours_HW = edge_lines(probability_HW, _DEFAULT.thinning)
-        took_s = time.perf_counter() - started_s
         if path in scored:
-            elapsed_s += took_s
             scores.names.append(path.name)
             probabilities = {_DEFAULT.detector: probability_HW}
             for name, config in _VARIANTS.items():
@@ -116,7 +111,6 @@ def _score(
             rows.append(_triple(photo_HWC, published_HW, ours_HW, caption))
     if sheets:
         _write_sheets(rows, sheets, dataset)
-    scores.photos_per_s = len(scores.names) / elapsed_s
     return scores
 
 

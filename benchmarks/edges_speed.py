@@ -154,7 +154,7 @@ def _race(sides: Sequence[_Side], photos: Sequence[Photo], rounds: int) -> tuple
 
 
 def _reference_network(weights: HEDWeights) -> Callable[[Sequence[Photo]], list[Probability]]:
-    network, pad_px = HED(weights.arrays), _REFERENCE_PADDING_PX
+    network, pad_px = HED(weights), _REFERENCE_PADDING_PX
 
     @torch.no_grad()
     def run(photos: Sequence[Photo]) -> list[Probability]:
@@ -195,7 +195,7 @@ def _reference_lines(probability_HW: Probability) -> Lines:
 
 
 def _post_on_one_thread(reference: _Side, ours: _Side, photos: Sequence[Photo]) -> dict[str, list[float]]:
-    """Milliseconds of every photo on one thread, the median of repeats; the network is not in it."""
+    """CPU milliseconds of every photo on one thread, the median of repeats; the network is not in it."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     results: dict[str, list[float]] = {reference.name: [], ours.name: []}
@@ -203,9 +203,9 @@ def _post_on_one_thread(reference: _Side, ours: _Side, photos: Sequence[Photo]) 
         for side in (reference, ours):
             took_ms = []
             for _ in range(_POST_REPEATS):
-                started_s = time.perf_counter()
+                started_s = time.thread_time()
                 side.draw(probability_HW)
-                took_ms.append(1000 * (time.perf_counter() - started_s))
+                took_ms.append(1000 * (time.thread_time() - started_s))
             results[side.name].append(statistics.median(took_ms))
     cv2.setNumThreads(before)
     return results
@@ -265,7 +265,7 @@ def _report(
 
 Agreement is with the reference's edges, both thinned, within {TOLERANCE_PX:g} px: precision is the share of ours near theirs.
 
-Post-processing of one photo on one thread, ms:
+Post-processing of one photo on one thread, milliseconds of CPU time:
 
 {table(("", "median", "fastest", "slowest"), post_rows)}
 {_large_text(options.large_px, large)}

@@ -45,8 +45,8 @@ def to_rgb(photo_HWC: NDArray[Any]) -> NDArray[np.float32]:
     colours_HWC = values_HWC[..., :1] if bands <= 2 else values_HWC[..., :3]
     if bands in (2, 4):
         opacity_HW1 = values_HWC[..., -1:] / np.float32(_WHITE)
-        # What lies under full transparency is often garbage; it must not shine through, not even as a rounding error.
-        colours_HWC = np.where(opacity_HW1 > 0, colours_HWC, np.float32(_WHITE)) * opacity_HW1 + _WHITE * (1 - opacity_HW1)
+        # What lies under full transparency is often garbage: times 0 it is nothing, not even a rounding error.
+        colours_HWC = colours_HWC * opacity_HW1 + _WHITE * (1 - opacity_HW1)
     return np.ascontiguousarray(np.broadcast_to(colours_HWC, (*colours_HWC.shape[:2], 3)), dtype=np.float32)
 
 

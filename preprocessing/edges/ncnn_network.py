@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2p_core.errors import WeightsError
-from preprocessing.edges.weights import CONVOLUTIONS, Arrays
+from preprocessing.edges.weights import CONVOLUTIONS, HEDWeights
 
 __all__ = ["NcnnHED"]
 
@@ -26,17 +26,21 @@ class NcnnHED:
     """HED on the CPU. Gives the numbers of `network.HED` to some 1e-6, the same ones whatever the number of threads.
 
     Args:
-        weights: `HEDWeights.arrays`.
+        weights: of one of the published files.
         num_threads: of one forward pass.
     """
 
-    def __init__(self, weights: Arrays, num_threads: int) -> None:
-        self._mean = weights["mean"].reshape(3, 1, 1)
+    def __init__(self, weights: HEDWeights, num_threads: int) -> None:
+        self._mean = weights.arrays["mean"].reshape(3, 1, 1)
         self._net = ncnn.Net()
         options = self._net.opt
         options.num_threads = num_threads
         options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
         options.use_bf16_storage = False
+        # ncnn's own pools keep the buffers of every size they ever saw.
+        self._pools = ncnn.PoolAllocator(), ncnn.PoolAllocator()
+        options.blob_allocator, options.workspace_allocator = self._pools
+        self._shape: tuple[int, ...] = ()
         layers, arrays = _layers(weights)
         with tempfile.TemporaryDirectory() as directory:
             data = Path(directory) / "weights.bin"
@@ -50,6 +54,10 @@ class NcnnHED:
 
     def _probability(self, photo_HWC: NDArray[np.float32]) -> NDArray[np.float32]:
         photo_CHW = np.ascontiguousarray(photo_HWC.transpose(2, 0, 1) - self._mean)
+        if photo_HWC.shape != self._shape:
+            for pool in self._pools:
+                pool.clear()
+            self._shape = photo_HWC.shape
         extractor = self._net.create_extractor()
         extractor.input(_INPUT, ncnn.Mat(photo_CHW))
         failed, probability = extractor.extract(_OUTPUT)
@@ -59,7 +67,7 @@ class NcnnHED:
         return probability_HW
 
 
-def _layers(weights: Arrays) -> tuple[str, list[tuple[NDArray[np.float32], NDArray[np.float32]]]]:
+def _layers(weights: HEDWeights) -> tuple[str, list[tuple[NDArray[np.float32], NDArray[np.float32]]]]:
     """ncnn's text of the network, and the (kernel, bias) of its convolutions in order."""
     lines = [f"Input {_INPUT} 0 1 {_INPUT}"]
     arrays = []
@@ -70,7 +78,7 @@ def _layers(weights: Arrays) -> tuple[str, list[tuple[NDArray[np.float32], NDArr
         blobs.extend(results)
 
     def convolution(name: str, source: str, *, relu: bool) -> str:
-        kernel, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        kernel, bias = weights.arrays[f"{name}.weight"], weights.arrays[f"{name}.bias"]
         size_px = kernel.shape[2]
         options = f"0={len(kernel)} 1={size_px} 4={size_px // 2} 5=1 6={kernel.size} 9={int(relu)}"
         add("Convolution", [source], [name], options)
@@ -90,6 +98,10 @@ def _layers(weights: Arrays) -> tuple[str, list[tuple[NDArray[np.float32], NDArr
             factor = 2 ** (stage - 1)
             add("Interp", [score], [f"up{stage}"], f"0=2 1={factor}.0 2={factor}.0")
             score = f"up{stage}"
+        if shift_px := weights.shifts_px[stage - 1]:
+            add("Padding", [score], [f"wide{stage}"], f"0=0 1={shift_px} 2=0 3={shift_px} 4=1")  # 4=1: the border is repeated
+            add("Crop", [f"wide{stage}"], [f"moved{stage}"], f"0={shift_px} 1={shift_px} 2=0 3=-233 4=-233 5=-233")
+            score = f"moved{stage}"
         sides.append(score)
         features = f"down{stage}"
     add("Concat", sides, ["sides"], "0=0")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from preprocessing.edges.weights import CONVOLUTIONS, Arrays
+from preprocessing.edges.weights import CONVOLUTIONS, Arrays, HEDWeights
 
 __all__ = ["HED", "TorchHED"]
 
@@ -23,21 +23,23 @@ class HED(nn.Module):
     whole and no scale moves against another; the reference's crops move edges (spec, section 4).
 
     Args:
-        weights: `HEDWeights.arrays`.
+        weights: of one of the published files.
     """
 
     mean: Tensor
 
-    def __init__(self, weights: Arrays) -> None:
+    def __init__(self, weights: HEDWeights) -> None:
         super().__init__()
+        self.shifts_px = weights.shifts_px
+        arrays = weights.arrays
         self.stages = nn.ModuleList()
         self.scores = nn.ModuleList()
         for stage, count in enumerate(CONVOLUTIONS, start=1):
             names = [f"stage{stage}.{index}" for index in range(1, count + 1)]
-            self.stages.append(nn.ModuleList(_convolution(weights, name) for name in names))
-            self.scores.append(_convolution(weights, f"score{stage}"))
-        self.fuse = _convolution(weights, "fuse")
-        self.register_buffer("mean", torch.from_numpy(weights["mean"]).reshape(1, 3, 1, 1))
+            self.stages.append(nn.ModuleList(_convolution(arrays, name) for name in names))
+            self.scores.append(_convolution(arrays, f"score{stage}"))
+        self.fuse = _convolution(arrays, "fuse")
+        self.register_buffer("mean", torch.from_numpy(arrays["mean"]).reshape(1, 3, 1, 1))
         self.requires_grad_(False).eval()
 
     def forward(self, photo_NCHW: Tensor) -> Tensor:
@@ -49,15 +51,17 @@ class HED(nn.Module):
                 features = F.max_pool2d(features, kernel_size=2, stride=2)
             for convolution in stage:  # type: ignore[attr-defined]  # a ModuleList of ModuleLists
                 features = F.relu_(convolution(features))
-            sides.append(F.interpolate(score(features), size=photo_NCHW.shape[2:], mode="bilinear", align_corners=False))
+            side = F.interpolate(score(features), size=photo_NCHW.shape[2:], mode="bilinear", align_corners=False)
+            shift_px = self.shifts_px[number]
+            sides.append(F.pad(side, (0, shift_px, 0, shift_px), mode="replicate")[..., shift_px:, shift_px:])
         return torch.sigmoid(self.fuse(torch.cat(sides, dim=1)))
 
 
-def _convolution(weights: Arrays, name: str) -> nn.Conv2d:
-    kernel_OIHW = torch.from_numpy(weights[f"{name}.weight"])
+def _convolution(arrays: Arrays, name: str) -> nn.Conv2d:
+    kernel_OIHW = torch.from_numpy(arrays[f"{name}.weight"])
     out_channels, in_channels, size_px, _ = kernel_OIHW.shape
     convolution = nn.Conv2d(in_channels, out_channels, size_px, padding=size_px // 2)
-    convolution.weight.data, convolution.bias.data = kernel_OIHW, torch.from_numpy(weights[f"{name}.bias"])  # type: ignore[union-attr]
+    convolution.weight.data, convolution.bias.data = kernel_OIHW, torch.from_numpy(arrays[f"{name}.bias"])  # type: ignore[union-attr]
     return convolution
 
 
@@ -65,11 +69,11 @@ class TorchHED:
     """The network on a device, with numpy in and out.
 
     Args:
-        weights: `HEDWeights.arrays`.
+        weights: of one of the published files.
         device: `cpu`, `cuda`, `cuda:1`.
     """
 
-    def __init__(self, weights: Arrays, device: str) -> None:
+    def __init__(self, weights: HEDWeights, device: str) -> None:
         self._device = torch.device(device)
         self._network = HED(weights).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 

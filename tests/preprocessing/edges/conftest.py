@@ -20,7 +20,6 @@ from preprocessing.edges.weights import CONVOLUTIONS, HEDWeights, read_weights
 Array = NDArray[Any]
 WIDTHS = (4, 5, 6, 7, 8)
 TITLES = ("One", "Two", "Thr", "Fou", "Fiv")
-KERAS_MEAN_BGR = (103.939, 116.779, 123.68)
 CAFFE_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 
 

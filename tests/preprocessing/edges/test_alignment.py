@@ -1,8 +1,7 @@
 """Edges lie where they are in the photo, at every size, and move with it.
 
-What the layers do is exact: `test_the_scales_lie_on_each_other`. The published kernels themselves draw edges some 0.3 px
-below and 0.4 px to the right of where they are (they learned it; stages 3 to 5 about 1 to 2 px), which is why the bounds
-on the real network are what they are and why a mirrored photo has other lines.
+What the layers do is exact: `test_the_scales_lie_on_each_other`. The published kernels themselves learned to draw low and to
+the right what stages 3 to 5 see (1 to 2 px), and `HEDWeights.shifts_px` puts that back to the pixel.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from preprocessing.edges.thinning import ThinningConfig, edge_lines
 from preprocessing.edges.weights import CONVOLUTIONS, STRIDE_PX, HEDWeights
 
 FEW = (0, 1, 8, 15, 16, 17, 24, 31)
-WORST_OFFSET_PX, MEAN_OFFSET_PX = 0.75, 0.5
+WORST_OFFSET_PX = 0.5
 
 
 def plain_network(stage: int) -> HEDWeights:
@@ -74,7 +73,7 @@ def four_offsets(detector: EdgeDetector, height_px: int, width_px: int, *, far: 
 def test_the_scales_lie_on_each_other(stage, engine) -> None:
     """The mean of a spot's centroid over all places on the lattice is the spot's place, to a hundredth of a pixel."""
     detector = EdgeDetector(plain_network(stage), DetectorConfig(engine=engine))
-    for remainder in FEW:
+    for remainder in FEW if engine == "ncnn" else FEW[1::3]:
         size_px = 96 + remainder, 97 + (5 * remainder) % 32
         offsets = []
         for phase in range(STRIDE_PX):
@@ -86,12 +85,10 @@ def test_the_scales_lie_on_each_other(stage, engine) -> None:
 
 
 def check_offsets(detector: EdgeDetector, remainders: tuple[int, ...]) -> None:
-    offsets = []
     for remainder in remainders:
         for far in (False, True):
-            offsets.append(four_offsets(detector, 128 + remainder, 128 + (5 * remainder + 7) % 32, far=far))
-            assert np.abs(offsets[-1]).max() <= WORST_OFFSET_PX, (remainder, far, offsets[-1])
-    assert np.abs(np.mean(offsets, axis=0)).max() <= MEAN_OFFSET_PX
+            offsets = four_offsets(detector, 128 + remainder, 128 + (5 * remainder + 7) % 32, far=far)
+            assert np.abs(offsets).max() <= WORST_OFFSET_PX, (remainder, far, offsets)
 
 
 def test_edges_lie_where_they_are_in_photos_of_odd_sizes(detector) -> None:
@@ -100,7 +97,8 @@ def test_edges_lie_where_they_are_in_photos_of_odd_sizes(detector) -> None:
 
 @pytest.mark.stress
 def test_edges_lie_where_they_are_in_photos_of_every_size(detector) -> None:
-    check_offsets(detector, tuple(range(32)))
+    for first in (0, 1):  # edges near one border or the other alternate
+        check_offsets(detector, tuple(range(first, first + 32)))
 
 
 def test_the_lines_around_a_disc_are_where_the_disc_ends(detector) -> None:

@@ -144,6 +144,7 @@ def test_a_neighbour_just_within_the_margin_is_tolerated() -> None:
     for centre, stays in ((0.5, True), (0.5 / 1.009, True), (0.5 / 1.011, False)):
         p = np.array([[0.5, centre, 0.5]], np.float32)
         assert (non_maximum_suppression(p, across, FAITHFUL)[0, 1] > 0) == stays
+    assert non_maximum_suppression(np.full((1, 3), 0.5, np.float32), across, ThinningConfig(suppression_margin=1)).all()
 
 
 @pytest.mark.parametrize("mode", ["faithful", "robust"])

@@ -18,7 +18,7 @@ from p2p_core.files import sha256_file
 from preprocessing.edges.detect import DetectorConfig, EdgeDetector, WeightsChoice
 from preprocessing.edges.weights import CONVOLUTIONS, DEFAULT_SHA256, default_weights_path, read_weights
 
-MEAN_KERAS_BGR, MEAN_CAFFE_BGR = (103.939, 116.779, 123.68), (104.00698793, 116.66876762, 122.67891434)
+MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 
 
 def read(choice: WeightsChoice) -> Any:
@@ -58,7 +58,7 @@ def test_the_default_weights_are_the_published_file() -> None:
     weights = read_weights()
     assert weights.sha256 == DEFAULT_SHA256 == sha256_file(default_weights_path())
     assert sum(array.size for name, array in weights.arrays.items() if name != "mean") == 14_716_171
-    np.testing.assert_allclose(weights.arrays["mean"], MEAN_KERAS_BGR[::-1], rtol=1e-6)
+    np.testing.assert_allclose(weights.arrays["mean"], MEAN_BGR[::-1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("place", ["nowhere", "without_weights"])
@@ -173,16 +173,16 @@ def test_each_layout_gives_what_the_network_on_paper_gives(tmp_path, tiny, pictu
     keras_HW = probability(network.save_keras(tmp_path / "keras"), photo_HWC)
     caffe_HW = probability(network.save_caffe(tmp_path / "caffe"), photo_HWC)
     assert np.ptp(keras_HW) > 0.05
-    np.testing.assert_allclose(keras_HW, literal_network(network, MEAN_KERAS_BGR, photo_HWC), atol=1e-5)
-    np.testing.assert_allclose(caffe_HW, literal_network(network, MEAN_CAFFE_BGR, photo_HWC), atol=1e-5)
+    np.testing.assert_allclose(keras_HW, literal_network(network, MEAN_BGR, photo_HWC), atol=1e-5)
+    np.testing.assert_allclose(caffe_HW, literal_network(network, MEAN_BGR, photo_HWC), atol=1e-5)
 
 
 def test_one_network_in_three_layouts_gives_the_same_probabilities(tmp_path, tiny, picture) -> None:
-    """Keras' and Caffe's means differ; a ControlNet file can hold either."""
     network, photo_HWC = tiny(3), picture(48, 64, 5)
     keras_HW = probability(network.save_keras(tmp_path / "keras"), photo_HWC)
     caffe_HW = probability(network.save_caffe(tmp_path / "caffe", prefix="net"), photo_HWC)
-    for expected_HW, mean in ((keras_HW, MEAN_KERAS_BGR), (caffe_HW, MEAN_CAFFE_BGR)):
-        control_net_HW = probability(network.save_control_net(tmp_path / "control", mean), photo_HWC)
-        np.testing.assert_allclose(control_net_HW, expected_HW, atol=1e-6)
-    assert np.abs(keras_HW - caffe_HW).max() > 1e-6
+    control_net_HW = probability(network.save_control_net(tmp_path / "control", MEAN_BGR), photo_HWC)
+    np.testing.assert_allclose(caffe_HW, keras_HW, atol=1e-6)
+    np.testing.assert_allclose(control_net_HW, keras_HW, atol=1e-6)
+    shifted_HW = probability(network.save_control_net(tmp_path / "other", (0.0, 0.0, 0.0)), photo_HWC)
+    assert np.abs(shifted_HW - keras_HW).max() > 1e-6  # its own mean is read
