@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image
 
 from p2p_core.errors import ConfigError, PairingError, UsageError
@@ -126,6 +127,17 @@ def test_an_index_of_no_class_is_rejected_and_255_is_void(photo) -> None:
     assert (outcome.reason, outcome.detail) == ("class", "It holds class 12; palette camvid has classes 0 to 11")
     outcome = only(labels(photo, palette="facades"))
     assert outcome.reason == "class", "facades has no void, so 255 is no class of it"
+
+
+def test_directories_in_the_wrong_order_and_another_palette_are_noticed(tmp_path, save_picture) -> None:
+    save_picture(tmp_path / "photos" / "a.png", CAMVID.colours_of(CLASSES))
+    save_picture(tmp_path / "labels" / "a.png", skimage.data.coffee()[100:164, 100:196])
+    outcome = only(labels(tmp_path))
+    assert outcome.reason == "palette"
+    assert "of its pixels have nearly a colour of palette camvid" in outcome.detail
+    assert isinstance(only(labels(tmp_path, min_near=0)), Pair)
+    save_picture(tmp_path / "labels" / "a.png", PALETTES["facades"].colours_of(CLASSES))
+    assert only(labels(tmp_path)).reason == "palette"
 
 
 def test_a_mask_of_two_grays_is_read_by_colour_where_that_is_said(photo) -> None:
