@@ -27,9 +27,9 @@ from p2p_core.config import replace
 from preprocessing.edges.agreement import TOLERANCE_PX, Agreement, agreement, lines_of_picture, mean_agreement
 from preprocessing.edges.detect import EdgeDetector
 from preprocessing.edges.drawing import EdgesConfig
-from preprocessing.edges.photos import read_photo
 from preprocessing.edges.thinning import edge_lines
 from preprocessing.edges.weights import HEDWeights, read_weights
+from preprocessing.photos import read_photo
 
 _DATASETS = ("edges2handbags", "edges2shoes")
 _PARITIES = ("even", "odd")

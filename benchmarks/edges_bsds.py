@@ -27,9 +27,9 @@ from benchmarks.hardware import hardware_name
 from benchmarks.result_file import table, write_result
 from p2p_core.config import replace
 from preprocessing.edges.detect import DetectorConfig, EdgeDetector
-from preprocessing.edges.photos import read_photo
 from preprocessing.edges.thinning import ThinningConfig, ridges, thin
 from preprocessing.edges.weights import read_weights
+from preprocessing.photos import read_photo
 
 __all__ = ["Counts", "Scores", "image_counts", "match", "score", "threshold_steps"]
 

@@ -17,7 +17,7 @@ from p2p_core.rasters.grid import SLIVER_PX, Bounds
 from p2p_core.rasters.protocol import Raster, bounds, require_inside
 from p2p_core.rasters.registry import open_raster
 
-__all__ = ["ScaledRaster", "open_aligned", "resize"]
+__all__ = ["ScaledRaster", "open_aligned", "resize", "resize_nearest"]
 
 _FILTER_PX = 2  # cv2's cubic filter reaches two source pixels to each side
 
@@ -137,4 +137,10 @@ def resize(pixels_HWC: NDArray[Any], height_px: int, width_px: int) -> NDArray[A
     shrinks = height_px * width_px < pixels_HWC.shape[0] * pixels_HWC.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     resized: NDArray[Any] = cv2.resize(pixels_HWC, (width_px, height_px), interpolation=interpolation)
+    return resized.reshape(height_px, width_px, -1)
+
+
+def resize_nearest(pixels_HWC: NDArray[Any], height_px: int, width_px: int) -> NDArray[Any]:
+    """Each pixel takes the value of the nearest, centre on centre: for labels, between which there is nothing."""
+    resized: NDArray[Any] = cv2.resize(pixels_HWC, (width_px, height_px), interpolation=cv2.INTER_NEAREST_EXACT)
     return resized.reshape(height_px, width_px, -1)

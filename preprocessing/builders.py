@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from p2p_core.config import Config
+from preprocessing.colour import ColourBuilder, ColourParameters
 from preprocessing.edges.builder import EdgesBuilder, EdgesParameters
 from preprocessing.folders import FoldersBuilder, FoldersParameters
+from preprocessing.gray import GrayBuilder
+from preprocessing.labels import LabelsBuilder, LabelsParameters
 from preprocessing.maps import MapsBuilder, MapsParameters
 from preprocessing.pairs import PairBuilder
+from preprocessing.photo_builder import PhotoParameters
 
 __all__ = ["BUILDERS", "BuilderKind"]
 
@@ -28,6 +32,9 @@ class BuilderKind:
 BUILDERS: dict[str, BuilderKind] = {
     "edges": BuilderKind(EdgesParameters, EdgesBuilder, "the photos' directory, then other HED weights if wanted"),
     "maps": BuilderKind(MapsParameters, MapsBuilder, "the input raster, then the target raster of the same ground"),
+    "colour": BuilderKind(ColourParameters, ColourBuilder, "the photos' directory"),
+    "gray": BuilderKind(PhotoParameters, GrayBuilder, "the photos' directory"),
+    "labels": BuilderKind(LabelsParameters, LabelsBuilder, "the photos' directory, then that of their label pictures"),
     "folders": BuilderKind(
         FoldersParameters, FoldersBuilder, "the inputs' directory, then the targets'; or one of side-by-side pictures"
     ),

@@ -7,22 +7,23 @@ Legend: H W pixels, C bands.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from p2p_core.config import Config
+from p2p_core.encodings import encoding
 from p2p_core.errors import EmptySourceError, RasterError, UsageError
 from p2p_core.files import sha256_json
 from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.registry import source_digest
-from preprocessing.align import resize
+from preprocessing.align import resize, resize_nearest
 from preprocessing.matching import Pictures, find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 from preprocessing.pictures import picture_size_px, read_picture
@@ -155,12 +156,19 @@ class FoldersBuilder:
     def _pair(self, source: FolderSource) -> Pair:
         """Raises `RasterError` where a picture cannot be read or does not fit the others."""
         input_HWC, target_HWC = self._halves(source.paths[0]) if self._side_by_side else self._two(source.paths)
-        input_HWC, target_HWC = self._sized(input_HWC, source), self._sized(target_HWC, source)
+        input_HWC, input_snapped = self._finished(input_HWC, self.input_encoding, source)
+        target_HWC, target_snapped = self._finished(target_HWC, self.target_encoding, source)
         attributes = {"split": source.split} if source.split else {}
+        if input_snapped is not None or target_snapped is not None:
+            attributes["snapped_px"] = str((input_snapped or 0) + (target_snapped or 0))
         return Pair(source.source_id, source.source_id, input_HWC, target_HWC, attributes=attributes)
 
     def _two(self, paths: Sequence[Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        return read_picture(paths[0], self.input_encoding), read_picture(paths[1], self.target_encoding)
+        return self._read(paths[0], self.input_encoding), self._read(paths[1], self.target_encoding)
+
+    def _read(self, path: Path, encoding_name: str) -> NDArray[np.uint8]:
+        """Colours of a palette are snapped later, of the pair's own pixels, so that they can be counted."""
+        return read_picture(path, "rgb" if encoding(encoding_name).is_palette else encoding_name)
 
     def _halves(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         width_px = picture_size_px(path)[1]
@@ -168,15 +176,28 @@ class FoldersBuilder:
             raise _wrong_size(f"It is {width_px} px wide, which has no middle")
         left, right = slice(0, width_px // 2), slice(width_px // 2, width_px)
         input_columns, target_columns = (left, right) if self.parameters.input_side == "left" else (right, left)
-        whole = {name: read_picture(path, name) for name in {self.input_encoding, self.target_encoding}}
+        whole = {name: self._read(path, name) for name in {self.input_encoding, self.target_encoding}}
         return whole[self.input_encoding][:, input_columns], whole[self.target_encoding][:, target_columns]
 
-    def _sized(self, pixels_HWC: NDArray[np.uint8], source: FolderSource) -> NDArray[np.uint8]:
+    def _finished(
+        self, pixels_HWC: NDArray[np.uint8], encoding_name: str, source: FolderSource
+    ) -> tuple[NDArray[np.uint8], int | None]:
+        """At the pairs' size; for a palette also snapped, and how many pixels that changed."""
+        as_drawn = encoding(encoding_name).is_palette
+        sized_HWC = self._sized(pixels_HWC, source, resize_nearest if as_drawn else resize)
+        if not as_drawn:
+            return sized_HWC, None
+        snapped_HWC = encoding(encoding_name).of_rgb(sized_HWC)
+        return snapped_HWC, int((snapped_HWC != sized_HWC).any(axis=-1).sum())
+
+    def _sized(
+        self, pixels_HWC: NDArray[np.uint8], source: FolderSource, resized: Callable[[NDArray[Any], int, int], NDArray[Any]]
+    ) -> NDArray[np.uint8]:
         height_px, width_px = self.size_px()
         if not self.parameters.resize_px and pixels_HWC.shape[:2] != (height_px, width_px):
             own = f"{pixels_HWC.shape[1]}x{pixels_HWC.shape[0]}"
             raise _wrong_size(f"{source.source_id} is {own} px where others are {width_px}x{height_px}; resize_px helps")
-        return resize(pixels_HWC, height_px, width_px)
+        return resized(pixels_HWC, height_px, width_px)
 
     @cached_property
     def _usual_size_px(self) -> tuple[int, int]:

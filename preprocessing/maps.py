@@ -68,9 +68,12 @@ class MapsParameters(Config):
     quality: QualityRule = QualityRule()
 
     @model_validator(mode="after")
-    def _water_has_colours(self) -> Self:
+    def _encodings_fit(self) -> Self:
         if self.water and encoding(self.input_encoding).bands < 3:
             raise ValueError(f"the water rule looks at red and blue, which {self.input_encoding!r} input has not")
+        for name in (self.input_encoding, self.target_encoding):
+            if encoding(name).is_palette:
+                raise ValueError(f"rasters are resampled, which blends the colours of {name!r}")
         return self
 
 

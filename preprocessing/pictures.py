@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,7 +38,7 @@ def read_picture(path: Path, encoding_name: str) -> NDArray[np.uint8]:
 
 
 def to_encoding(pixels_HWC: NDArray[np.uint8], encoding_name: str, name: str) -> NDArray[np.uint8]:
-    """Gray becomes RGB by repetition, RGB becomes gray by luminance (Rec. 601), alpha goes if nothing shows through.
+    """Gray becomes RGB and RGB gray as `Encoding.of_picture` says; alpha goes if nothing shows through.
 
     Raises:
         RasterError: the picture `name` has other bands, or is transparent in places.
@@ -50,12 +49,9 @@ def to_encoding(pixels_HWC: NDArray[np.uint8], encoding_name: str, name: str) ->
             raise RasterError(f"{name} is transparent in places", remedy="Flatten it onto a background", reason="transparent")
         pixels_HWC = np.ascontiguousarray(pixels_HWC[..., :-1])
         bands -= 1
-    wanted = encoding(encoding_name).bands
-    if bands == wanted:
-        return pixels_HWC
-    if (bands, wanted) == (1, 3):
-        return np.repeat(pixels_HWC, 3, axis=-1)
-    if (bands, wanted) == (3, 1):
-        gray_HW: NDArray[np.uint8] = np.asarray(cv2.cvtColor(pixels_HWC, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-        return gray_HW[..., np.newaxis]
-    raise RasterError(f"{name} has {bands} bands, {encoding_name} {wanted}", remedy="Convert it to RGB", reason="unsupported")
+    wanted = encoding(encoding_name)
+    if bands in wanted.takes:
+        return wanted.of_picture(pixels_HWC)
+    raise RasterError(
+        f"{name} has {bands} bands, {encoding_name} {wanted.bands}", remedy="Convert it to RGB", reason="unsupported"
+    )

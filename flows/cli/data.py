@@ -13,7 +13,10 @@ __all__ = ["build", "verify"]
 
 
 def build(
-    builder: Annotated[Literal["edges", "maps", "folders"], typer.Argument(metavar="BUILDER", help="edges, maps or folders.")],
+    builder: Annotated[
+        Literal["edges", "maps", "colour", "gray", "labels", "folders"],
+        typer.Argument(metavar="BUILDER", help="One of those above."),
+    ],
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="What the builder takes, in its order.")],
     out: Annotated[Path, typer.Option(metavar="STORE", help="The pair store; new, or an earlier version of it.")],
     split: Annotated[
@@ -35,12 +38,16 @@ def build(
     \b
     edges    PHOTO_DIR                    HED edges of photos -> the photos; HED weights may follow, if not the installed
     maps     INPUT_RASTER TARGET_RASTER   two rasters of the same ground, cut into tiles on the target's grid
+    colour   PHOTO_DIR                    photos -> L and ab of their colours (Lab): a model will colour gray photos
+    gray     PHOTO_DIR                    photos in gray -> the photos
+    labels   PHOTO_DIR LABEL_DIR          label pictures of a palette -> photos, or the other way (--set direction=...)
     folders  INPUT_DIR TARGET_DIR         pictures with the same names; or one DIR of side-by-side pictures
 
     \b
     Examples:
       p2p build edges photos/ --out pairs --set resize_px=[256,256] --workers 2
       p2p build maps map.tif aerial.tif --out pairs --set tile_px=256 --block-px 2048
+      p2p build labels train/ trainannot/ --out pairs --set palette=camvid --set resize_px=[256,256]
       p2p build folders facades/ --out pairs --set input_side=right
     """
     from flows.cli.building import builder_parameters, fitting_split, parse_bounds

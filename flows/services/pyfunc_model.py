@@ -1,7 +1,8 @@
 """The thin MLflow model around a bundle. MLflow stores this file as it is and runs it to load the model: no pickle.
 
 `mlflow.pyfunc.load_model("models:/NAME@champion").predict(pixels_NHWC)` takes and gives uint8 (N, H, W, bands), with
-sides that are multiples of the model's lattice. For whole rasters use `p2p translate`.
+sides that are multiples of the model's lattice; gray and RGB may stand in for each other (`Translator.translate`). For whole
+rasters use `p2p translate`.
 """
 
 from __future__ import annotations

@@ -84,10 +84,10 @@ def _plan(job: ArchiveJob, raster: Raster, bundle: ModelBundle) -> ArchivePlan:
 
 def _check_fit(raster: Raster, bundle: ModelBundle) -> None:
     expected = encoding(bundle.spec.input_encoding)
-    if raster.bands != expected.bands:
+    if raster.bands not in expected.takes:  # the translator brings gray and RGB to each other
         raise SizeMismatchError(
             f"{raster.name} has {raster.bands} bands; the model takes {expected.bands} ({', '.join(expected.band_names)})",
-            remedy="Give a source with those bands, or a model trained on this kind of source",
+            remedy=f"Give a source of {' or '.join(map(str, expected.takes))} bands, or a model trained on this kind of source",
         )
     if raster.dtype != "uint8":
         raise SizeMismatchError(

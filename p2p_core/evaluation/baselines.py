@@ -1,4 +1,4 @@
-"""What a model has to beat: the input itself, and the best per-pixel affine map of its colours."""
+"""What a model has to beat: the input itself, and the best per-pixel affine map of its colours. All in pixels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from p2p_core.encodings import Encoding
+
 __all__ = ["AffineColourMap", "identity"]
 
 _FIT_PIXELS = 1_000_000
 
 
-def identity(input_NHWC: NDArray[np.uint8], target_bands: int) -> NDArray[np.uint8] | None:
-    """The input as the answer; None where it has other bands than the target and so is no answer."""
-    return input_NHWC if input_NHWC.shape[-1] == target_bands else None
+def identity(input_NHWC: NDArray[np.uint8], source: Encoding, target: Encoding) -> NDArray[np.uint8] | None:
+    """The input as the answer: a photo to be coloured stays gray. None where it has other bands and so is no answer."""
+    if target.completes_input:
+        return source.to_rgb(input_NHWC)
+    return input_NHWC if source.bands == target.bands else None
 
 
 @dataclass(frozen=True)

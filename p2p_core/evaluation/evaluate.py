@@ -52,7 +52,7 @@ class Evaluation(Config):
     """evaluation.json: one model on one split, beside the baselines.
 
     Attributes:
-        scores: `model`, `affine` (fitted on the training split) and, where the input has the target's bands, `identity`.
+        scores: `model`, `affine` (fitted on the training split) and, where the input could be the answer, `identity`.
         image_l1: L1 of every image by its pair's id.
     """
 
@@ -92,7 +92,7 @@ def evaluate(
     input_NHWC, target_NHWC = (centre_crop(pixels, bundle.spec.lattice_px) for pixels in chosen.read_all())
     answers = {"model": translator.translate(input_NHWC, batch_size=8)}
     answers["affine"] = AffineColourMap.fit(*store.split("train").read_all())(input_NHWC)
-    as_it_is = identity(input_NHWC, target_NHWC.shape[-1])
+    as_it_is = identity(input_NHWC, bundle.input_encoding, bundle.target_encoding)
     if as_it_is is not None:
         answers["identity"] = as_it_is
     if sheet is not None:

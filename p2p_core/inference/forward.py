@@ -1,4 +1,4 @@
-"""Pixels in, pixels out: the one place where a generator meets 8-bit images. N images, H W pixels, C bands."""
+"""Pixels in, pixels out: the one place where a generator meets 8-bit images. N images, H W pixels, C bands or channels."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ __all__ = ["centre_crop", "forward_pixels"]
 def forward_pixels(
     generator: UNet, pixels_NHWC: NDArray[np.uint8], source: Encoding, target: Encoding, batch_size: int = 1
 ) -> NDArray[np.uint8]:
-    """Translate uint8 images whose sides are multiples of the generator's lattice. The generator is in `eval()`.
+    """Translate images of the encoding `source`, (N, H, W, bands) uint8, to `target`'s. The generator is in `eval()`.
+
+    Sides are multiples of the generator's lattice.
 
     On a CPU the result of an image does not depend on `batch_size` or on its neighbours (measured, spec section 1).
 
     Raises:
-        BundleError: sides or bands do not fit the generator.
+        BundleError: sides, bands or the encodings' channels do not fit the generator.
     """
     height, width, bands = pixels_NHWC.shape[1:]
     lattice_px = generator.config.lattice_px
@@ -31,19 +33,26 @@ def forward_pixels(
             f"The model translates images whose sides are multiples of {lattice_px} px, not {height}x{width}",
             remedy="Crop or pad the image, or use `p2p translate`, which does it for any size",
         )
-    if bands != generator.config.input_bands:
+    if bands != source.bands:
         raise BundleError(
-            f"The model reads {generator.config.input_bands} bands ({source.name}), the image has {bands}",
+            f"The model reads {source.bands} bands ({source.name}), the image has {bands}",
             remedy="Give it an image of the kind it was trained on",
+        )
+    has, needed = (generator.config.input_bands, generator.config.output_bands), (source.channels, target.channels)
+    if has != needed:
+        raise BundleError(
+            f"The generator turns {has[0]} into {has[1]} channels; {source.name} has {needed[0]}, {target.name} {needed[1]}",
+            remedy="Correct the encodings it is used with",
         )
     device = next(generator.parameters()).device
     generated = []
     for start in range(0, len(pixels_NHWC), batch_size):
-        network_NHWC = source.to_network(pixels_NHWC[start : start + batch_size])
+        batch_NHWC = pixels_NHWC[start : start + batch_size]
+        network_NHWC = source.to_network(batch_NHWC)
         # permute of an NHWC array is channels-last already
         input_NCHW = torch.from_numpy(network_NHWC).to(device).permute(0, 3, 1, 2)
         output_NHWC = generator(input_NCHW).permute(0, 2, 3, 1).float().cpu().numpy()
-        generated.append(target.to_pixels(output_NHWC))
+        generated.append(target.to_pixels(output_NHWC, batch_NHWC, source))
     return np.concatenate(generated)
 
 

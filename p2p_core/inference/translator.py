@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from p2p_core.errors import BundleError
 from p2p_core.inference.bundle import ModelBundle
 from p2p_core.inference.forward import forward_pixels
 from p2p_core.model.device import usable_device
@@ -36,10 +37,19 @@ class Translator:
             torch.set_num_threads(threads)
 
     def translate(self, pixels_NHWC: NDArray[np.uint8], batch_size: int = 1) -> NDArray[np.uint8]:
-        """(N, H, W, input bands) uint8 -> (N, H, W, target bands) uint8; H and W multiples of the lattice.
+        """(N, H, W, C) uint8 -> (N, H, W, target bands) uint8; H and W multiples of the lattice.
+
+        Pictures of another kind are brought to the model's, so a photo may come in gray or in colour: gray is repeated for
+        `rgb`; colours become luminance (Rec. 601) for `gray` and the gray of the same L* for `lab_l`; for a palette, each
+        pixel becomes the nearest of its colours.
 
         Raises:
             BundleError: sides or bands do not fit the model.
         """
-        encodings = self.bundle.input_encoding, self.bundle.target_encoding
-        return forward_pixels(self._generator, pixels_NHWC, *encodings, batch_size)
+        source, target = self.bundle.input_encoding, self.bundle.target_encoding
+        if pixels_NHWC.shape[-1] not in source.takes:
+            raise BundleError(
+                f"The model reads {source.bands} bands ({source.name}), the image has {pixels_NHWC.shape[-1]}",
+                remedy=f"Give it images of {' or '.join(map(str, source.takes))} bands, of the kind it was trained on",
+            )
+        return forward_pixels(self._generator, source.of_picture(pixels_NHWC), source, target, batch_size)

@@ -19,6 +19,7 @@ class PatchGANConfig(Config):
     """Architecture of a PatchGAN.
 
     Attributes:
+        input_bands, target_bands: channels of the input's and the target's encoding.
         num_layers: stride-2 convolutions; receptive field 16, 34, 70, 142, 286 px for 1..5.
         conditional: see the input beside the (generated or real) target; the cGAN of the paper.
         norm: `none` leaves the norms out. Batches of real and of generated images are normalised apart, which hides from D

@@ -29,6 +29,7 @@ class UNetConfig(Config):
     """Architecture of a U-Net.
 
     Attributes:
+        input_bands, output_bands: channels of the input's and the target's encoding.
         depth: number of halvings; inputs are multiples of 2**depth px. 8 in the paper, 7 for 128 px images.
         base_width: channels after the first convolution; doubled per level up to `max_widening` times that.
         skips: False gives the paper's encoder-decoder.

@@ -81,6 +81,7 @@ class _Header:
     mode: str
     orientation: int
     nodata: float | None
+    is_png: bool
 
 
 class ImageRaster(Raster):
@@ -121,6 +122,25 @@ class ImageRaster(Raster):
             out[top:bottom] = np.asarray(self._pixels.crop(box)).reshape(bottom - top, window.width_px, self.bands)
         return out
 
+    def read_indices(self) -> NDArray[np.uint8] | None:
+        """(H, W) class indices of a whole label picture: indices into a PNG's own palette, or the levels of a gray PNG.
+
+        None where the picture has colours instead. Raises `RasterError` where its levels cannot be trusted to be indices.
+        """
+        with _readable(self._path), self._path.open("rb") as file:
+            image = _identify(file, file.read(32), self._path)
+            if image.mode not in ("P", "1") and (self.bands != 1 or self.dtype != np.uint8):
+                return None
+            if not self._header.is_png:
+                raise RasterError(
+                    f"{self.name} is gray and not PNG: compression may have changed its class indices",
+                    remedy="Export label pictures as PNG",
+                    reason="unsupported",
+                )
+            image.load()
+            upright = _UPRIGHT.get(self._header.orientation)
+            return np.asarray(image if upright is None else image.transpose(upright)).astype(np.uint8)
+
     def close(self) -> None:
         self._pixels = None
 
@@ -144,7 +164,7 @@ def _read_header(file: BinaryIO, path: Path, max_pixels: int) -> _Header:
             reason="unsupported",
         )
     mode, nodata = (_COLOUR_16_BIT[bands], None) if bands else _decoded_mode(image, path)
-    return _Header(height_px, width_px, mode, orientation, nodata)
+    return _Header(height_px, width_px, mode, orientation, nodata, isinstance(image, PngImageFile))
 
 
 def _identify(file: BinaryIO, start: bytes, path: Path) -> ImageFile.ImageFile:

@@ -1,7 +1,7 @@
 """Pairs to batches: which pair comes when, where it is cropped, whether it is mirrored.
 
 Every choice is a function of (seed, position of the image in the run) alone, so a resumed run sees what an
-uninterrupted one would have seen. Legend: N pairs, H W pixels, C bands.
+uninterrupted one would have seen. Legend: N pairs, H W pixels, C bands or channels.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from p2p_core.encodings import Encoding
 from p2p_core.errors import StoreError
 from p2p_core.training.config import AugmentConfig
 
@@ -23,7 +24,7 @@ __all__ = ["Batch", "Batches", "ResidentPairs"]
 
 @dataclass(frozen=True)
 class Batch:
-    """Network-ready tensors in [-1, 1], and how many images the run has seen once it is used."""
+    """Network-ready tensors of about [-1, 1], and how many images the run has seen once it is used."""
 
     input_NCHW: Tensor
     target_NCHW: Tensor
@@ -37,13 +38,20 @@ class PairArrays(Protocol):
 
 
 class ResidentPairs:
-    """All pairs of a split as uint8 tensors on the training device."""
+    """All pairs of a split as tensors on the training device, each half as its encoding wants to be kept (`resident`)."""
 
-    def __init__(self, input_NHWC: NDArray[np.uint8], target_NHWC: NDArray[np.uint8], device: torch.device) -> None:
+    def __init__(
+        self,
+        input_NHWC: NDArray[np.uint8],
+        target_NHWC: NDArray[np.uint8],
+        device: torch.device,
+        encodings: tuple[Encoding, Encoding],
+    ) -> None:
         if not len(input_NHWC):
             raise StoreError("The training split holds no pair", remedy="Build the store from more sources or change the split")
-        self.input_NCHW = _to_device(input_NHWC, device)
-        self.target_NCHW = _to_device(target_NHWC, device)
+        self.encodings = encodings
+        self.input_NCHW = _to_device(input_NHWC, encodings[0], device)
+        self.target_NCHW = _to_device(target_NHWC, encodings[1], device)
 
     def __len__(self) -> int:
         return len(self.input_NCHW)
@@ -54,8 +62,11 @@ class ResidentPairs:
         return height, width
 
 
-def _to_device(pixels_NHWC: NDArray[np.uint8], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels_NHWC.transpose(0, 3, 1, 2))).to(device)
+def _to_device(pixels_NHWC: NDArray[np.uint8], encoding: Encoding, device: torch.device) -> Tensor:
+    if encoding.resident == "pixels":
+        return torch.from_numpy(np.ascontiguousarray(pixels_NHWC.transpose(0, 3, 1, 2))).to(device)
+    # One by one: what a conversion needs on its way is several times what it leaves.
+    return torch.stack([torch.from_numpy(encoding.to_resident(image)).permute(2, 0, 1) for image in pixels_NHWC]).to(device)
 
 
 class Batches:
@@ -77,8 +88,9 @@ class Batches:
         positions = range(images_seen, images_seen + self.batch_size)
         chosen = torch.tensor([self._pair_at(p) for p in positions], device=self.pairs.input_NCHW.device)
         draws = [self._draw(p) for p in positions]
-        input_NCHW = self._augment(self.pairs.input_NCHW[chosen], draws)
-        target_NCHW = self._augment(self.pairs.target_NCHW[chosen], draws)
+        source, target = self.pairs.encodings
+        input_NCHW = self._augment(self.pairs.input_NCHW[chosen], source, draws)
+        target_NCHW = self._augment(self.pairs.target_NCHW[chosen], target, draws)
         return Batch(input_NCHW, target_NCHW, images_seen + self.batch_size)
 
     def _pair_at(self, position: int) -> int:
@@ -94,16 +106,28 @@ class Batches:
         y_px, x_px = (int(rng.integers(room + 1)) for room in self._room_px)
         return y_px, x_px, self.augment.mirror and bool(rng.random() < 0.5)
 
-    def _augment(self, pixels_NCHW: Tensor, draws: list[tuple[int, int, bool]]) -> Tensor:
-        if self.augment.resize_px and self.augment.resize_px != pixels_NCHW.shape[-1]:
-            size = (self.augment.resize_px, self.augment.resize_px)
-            pixels_NCHW = F.interpolate(pixels_NCHW.float(), size, mode="bilinear", align_corners=False)
+    def _augment(self, resident_NCHW: Tensor, encoding: Encoding, draws: list[tuple[int, int, bool]]) -> Tensor:
+        if self.augment.resize_px and self.augment.resize_px != resident_NCHW.shape[-1]:
+            resident_NCHW = _resized(resident_NCHW, self.augment.resize_px, encoding)
         crop_px = self.augment.crop_px
-        crops = [image[:, y : y + crop_px, x : x + crop_px] for image, (y, x, _) in zip(pixels_NCHW, draws, strict=True)]
+        crops = [image[:, y : y + crop_px, x : x + crop_px] for image, (y, x, _) in zip(resident_NCHW, draws, strict=True)]
         crops = [crop.flip(-1) if mirrored else crop for crop, (_, _, mirrored) in zip(crops, draws, strict=True)]
-        return to_network(torch.stack(crops))
+        return to_network(torch.stack(crops), encoding)
 
 
-def to_network(pixels_NCHW: Tensor) -> Tensor:
-    """0..255 -> -1..1, as `Encoding.to_network` does for arrays; channels-last, which convolutions run fastest on."""
-    return (pixels_NCHW.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+def _resized(resident_NCHW: Tensor, size_px: int, encoding: Encoding) -> Tensor:
+    """To a square. Between two classes there is no third: they take the nearest, centre on centre as the other half's do."""
+    if encoding.resident == "classes":
+        return F.interpolate(resident_NCHW.float(), (size_px, size_px), mode="nearest-exact")
+    return F.interpolate(resident_NCHW.float(), (size_px, size_px), mode="bilinear", align_corners=False)
+
+
+def to_network(resident_NCHW: Tensor, encoding: Encoding) -> Tensor:
+    """What is resident -> what `Encoding.to_network` gives for arrays; channels-last, which convolutions run fastest on."""
+    if encoding.resident == "pixels":
+        network_NCHW = resident_NCHW.float() / 127.5 - 1
+    elif encoding.resident == "network":
+        network_NCHW = resident_NCHW
+    else:
+        network_NCHW = F.one_hot(resident_NCHW[:, 0].long(), encoding.channels).permute(0, 3, 1, 2) * 2.0 - 1
+    return network_NCHW.contiguous(memory_format=torch.channels_last)

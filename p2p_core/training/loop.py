@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from p2p_core.encodings import encoding
+from p2p_core.encodings import Encoding, encoding
 from p2p_core.errors import ConfigError, DivergenceError
 from p2p_core.files import write_json
 from p2p_core.inference.bundle import BundleSpec, save_bundle
@@ -65,7 +65,7 @@ def train(
         device: `auto` takes CUDA where there is one.
 
     Raises:
-        ConfigError: the store's bands do not fit the generator.
+        ConfigError: the store's encodings do not fit the networks.
         UsageError: this machine has no such device.
         CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
         DivergenceError: a loss is not a number; the last checkpoint is intact.
@@ -87,18 +87,31 @@ def train(
 def _prepare(config: RunConfig, data: Path, run_dir: Path, tracker: Tracker, device: torch.device) -> _Run:
     store = PairStore.open(data)
     source, target = encoding(store.manifest.input_encoding), encoding(store.manifest.target_encoding)
-    wanted = (config.generator.input_bands, config.generator.output_bands)
-    if wanted != (source.bands, target.bands):
-        raise ConfigError(
-            f"The store {data} pairs {source.bands} with {target.bands} bands, recipe {config.recipe} expects "
-            f"{wanted[0]} and {wanted[1]}",
-            remedy="Choose a recipe for this kind of pair, or --set generator.input_bands and generator.output_bands",
-        )
-    pairs = ResidentPairs(*store.split("train").read_all(), device)
+    _require_widths(config, source, target, data)
+    pairs = ResidentPairs(*store.split("train").read_all(), device, (source, target))
     batches = Batches(pairs, config.augment, config.batch_size, config.seed)
     validation = Validation(*store.split("val").read_all(), (source, target), config.augment.crop_px, run_dir / "sheets")
     state = make_state(config, device)
     return _Run(config, store.manifest.digest, run_dir, batches, validation, tracker, state)
+
+
+def _require_widths(config: RunConfig, source: Encoding, target: Encoding, data: Path) -> None:
+    """Raises `ConfigError` unless both networks are as wide as the encodings of the store at `data`."""
+    fitting = {
+        "generator.input_bands": (config.generator.input_bands, source.channels),
+        "generator.output_bands": (config.generator.output_bands, target.channels),
+        "discriminator.target_bands": (config.discriminator.target_bands, target.channels),
+    }
+    if config.discriminator.conditional:
+        fitting["discriminator.input_bands"] = (config.discriminator.input_bands, source.channels)
+    wrong = {name: needed for name, (has, needed) in fitting.items() if has != needed}
+    if wrong:
+        has = ", ".join(f"{name} {fitting[name][0]}" for name in wrong)
+        raise ConfigError(
+            f"The store {data} pairs {source.name} with {target.name}, which networks see as {source.channels} and "
+            f"{target.channels} channels; recipe {config.recipe} has {has}",
+            remedy=f"Choose a recipe for this kind of pair, or {' '.join(f'--set {k}={v}' for k, v in wrong.items())}",
+        )
 
 
 def _run_steps(run: _Run, progress: Progress) -> None:
@@ -148,7 +161,7 @@ def _set_learning_rate(state: TrainingState, config: RunConfig) -> None:
 
 
 def _log_losses(run: _Run, means: Mapping[str, float], images_per_s: float) -> dict[str, float]:
-    """Log losses; L1 in grey levels of 255, as every L1 a person reads."""
+    """Log losses; L1 in grey levels of 255, as every L1 a person reads; of Lab and one-hot, in 255ths of the range."""
     if not all(math.isfinite(value) for value in means.values()):
         broken = ", ".join(name for name, value in means.items() if not math.isfinite(value))
         raise DivergenceError(

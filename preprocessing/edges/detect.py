@@ -20,8 +20,8 @@ from pydantic import Field
 from p2p_core.config import Config
 from p2p_core.errors import UsageError
 from p2p_core.geometry import Window, align_up
-from preprocessing.edges.photos import to_rgb
 from preprocessing.edges.weights import STRIDE_PX, HEDWeights, read_weights
+from preprocessing.photos import to_rgb
 
 __all__ = ["DetectorConfig", "EdgeDetector", "Network", "WeightsChoice", "detector_for"]
 

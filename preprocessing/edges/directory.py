@@ -23,10 +23,10 @@ from p2p_core.progress import Progress
 from p2p_core.rasters.registry import source_digest
 from preprocessing.edges.detect import WeightsChoice, detector_for
 from preprocessing.edges.drawing import EdgesConfig, edge_picture, edges_key
-from preprocessing.edges.photos import read_photo
 from preprocessing.edges.weights import read_weights
 from preprocessing.matching import find_pictures
 from preprocessing.pairs import Rejected
+from preprocessing.photos import read_photo
 
 __all__ = ["EdgesSummary", "draw_edges"]
 

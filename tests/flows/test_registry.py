@@ -100,11 +100,13 @@ def test_a_version_that_p2p_did_not_register_is_refused(tracking_uri: str, cache
 def test_mlflow_loads_the_model_elsewhere_without_unpickling(bundle: Path, tracking_uri: str, tmp_path: Path) -> None:
     register_bundle(bundle, "tiny", tracking_uri=tracking_uri)
     pixels_NHWC = np.random.default_rng(3).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
-    np.save(tmp_path / "input.npy", pixels_NHWC)
+    gray_NHWC = np.ascontiguousarray(pixels_NHWC[..., :1])
+    np.savez(tmp_path / "input.npz", colour=pixels_NHWC, gray=gray_NHWC)
     program = (
         "import sys, numpy, mlflow, torch; torch.set_num_threads(1); mlflow.set_tracking_uri(sys.argv[1])\n"
         "model = mlflow.pyfunc.load_model('models:/tiny/1')\n"
-        "numpy.save(sys.argv[2] + '/output.npy', model.predict(numpy.load(sys.argv[2] + '/input.npy')))"
+        "pictures = numpy.load(sys.argv[2] + '/input.npz')\n"
+        "numpy.savez(sys.argv[2] + '/output.npz', **{name: model.predict(pictures[name]) for name in pictures})"
     )
     environment = {
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -118,8 +120,9 @@ def test_mlflow_loads_the_model_elsewhere_without_unpickling(bundle: Path, track
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    expected_NHWC = Translator(load_bundle(bundle)).translate(pixels_NHWC)
-    np.testing.assert_array_equal(np.load(tmp_path / "output.npy"), expected_NHWC)
+    translator, output = Translator(load_bundle(bundle)), np.load(tmp_path / "output.npz")
+    np.testing.assert_array_equal(output["colour"], translator.translate(pixels_NHWC))
+    np.testing.assert_array_equal(output["gray"], translator.translate(np.repeat(gray_NHWC, 3, axis=-1)))
 
 
 def test_the_gate_lets_through_what_beats_the_affine_fit(

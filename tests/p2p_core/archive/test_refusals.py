@@ -22,6 +22,7 @@ from p2p_core.archive.store import OutputStore
 from p2p_core.archive.translate import translate_archive
 from p2p_core.archive.verify import verify_output
 from p2p_core.errors import BundleError, LedgerError, OutputError, PlanError, RasterError, SizeMismatchError, UsageError
+from p2p_core.rasters.protocol import full_window
 from p2p_core.rasters.registry import open_raster
 
 JobFactory = Callable[..., ArchiveJob]
@@ -123,12 +124,26 @@ def test_a_geotiff_that_is_cut_short_loses_only_the_blocks_that_are_not_there(ma
     assert all("scene.tif ends too early" in failure.reason for failure in summary.failures)
 
 
+def test_a_gray_source_of_an_rgb_model_is_translated_as_its_repetition(
+    make_job: JobFactory, tmp_path: Path, scene_HWC: NDArray[np.uint8], write_scene: Callable[..., Path]
+) -> None:
+    gray_HWC = scene_HWC[:64, :64, :1]
+    digests = [
+        translate_archive(make_job(name, source=write_scene(tmp_path / f"{name}.tif", pixels))).output_digest
+        for name, pixels in (("gray", gray_HWC), ("repeated", np.repeat(gray_HWC, 3, axis=-1)))
+    ]
+    with open_raster(tmp_path / "gray") as one, open_raster(tmp_path / "repeated") as other:
+        assert (one.read(full_window(one)) == other.read(full_window(other))).all()
+        assert one.bands == 3
+    assert all(digests)
+
+
 def test_a_source_that_does_not_fit_the_model_is_refused(
     make_job: JobFactory, tmp_path: Path, scene_HWC: NDArray[np.uint8], write_scene: Callable[..., Path]
 ) -> None:
-    gray = write_scene(tmp_path / "gray.tif", scene_HWC[..., :1])
-    with pytest.raises(SizeMismatchError, match=r"gray\.tif has 1 bands; the model takes 3 \(red, green, blue\)"):
-        translate_archive(make_job(source=gray))
+    two = write_scene(tmp_path / "two.tif", scene_HWC[..., :2])
+    with pytest.raises(SizeMismatchError, match=r"two\.tif has 2 bands; the model takes 3 \(red, green, blue\)"):
+        translate_archive(make_job(source=two))
     with pytest.raises(RasterError, match="does not exist"):
         translate_archive(make_job(source=tmp_path / "nowhere.tif"))
     with pytest.raises(BundleError):

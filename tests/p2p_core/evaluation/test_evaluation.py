@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from p2p_core.encodings import encoding
 from p2p_core.errors import BundleError, StoreError
 from p2p_core.evaluation.baselines import AffineColourMap, identity
 from p2p_core.evaluation.evaluate import evaluate, score
@@ -58,8 +59,14 @@ def test_the_affine_baseline_finds_an_affine_world_exactly(images: np.ndarray) -
 
 
 def test_identity_is_no_answer_where_bands_differ(images: np.ndarray) -> None:
-    assert identity(images, 1) is None
-    assert identity(images, 3) is images
+    assert identity(images, encoding("rgb"), encoding("gray")) is None
+    assert identity(images, encoding("rgb"), encoding("rgb")) is images
+
+
+def test_identity_leaves_a_photo_that_is_to_be_coloured_gray(images: np.ndarray) -> None:
+    answer = identity(images[..., :1], encoding("lab_l"), encoding("lab_ab"))
+    assert answer is not None
+    assert np.array_equal(answer, np.repeat(images[..., :1], 3, axis=-1))
 
 
 def make_bundle(path: Path, encodings: tuple[str, str] = ("rgb", "rgb")) -> Path:

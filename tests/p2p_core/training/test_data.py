@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from p2p_core.encodings import encoding
+from p2p_core.palettes import PALETTES
 from p2p_core.training.config import AugmentConfig, OptimiserConfig
 from p2p_core.training.data import Batches, ResidentPairs
 
@@ -14,7 +16,7 @@ def make_pairs(count: int = 10, size_px: int = 12) -> ResidentPairs:
     """Each pixel tells its pair and place: band 0 the pair, band 1 the row, band 2 the column. Target = input."""
     rows, columns = np.meshgrid(np.arange(size_px), np.arange(size_px), indexing="ij")
     images = np.stack([np.stack([np.full_like(rows, k), rows, columns], axis=-1) for k in range(count)]).astype(np.uint8)
-    return ResidentPairs(images, images.copy(), torch.device("cpu"))
+    return ResidentPairs(images, images.copy(), torch.device("cpu"), (encoding("rgb"), encoding("rgb")))
 
 
 def pixels(network_NCHW: torch.Tensor) -> np.ndarray:
@@ -58,6 +60,41 @@ def test_jitter_resizes_before_the_crop() -> None:
     image = (batches.at(0).input_NCHW + 1) * 127.5
     steps = image[:, 2, :, 2:6].diff(dim=-1)
     assert float(steps.mean()) == pytest.approx(12 / 16, abs=0.05)
+
+
+@pytest.mark.parametrize("resize_px", [None, 12, 18])
+def test_batches_of_any_encoding_are_what_the_encoding_makes_of_the_pixels(resize_px: int | None) -> None:
+    """12 px are the pairs' own size. Resized, classes stay classes, and L stays beside its ab."""
+    images = np.random.default_rng(6).integers(0, 256, (6, 12, 12, 3), dtype=np.uint8)
+    names = ("one_hot:camvid", "lab_ab"), ("lab_l", "palette:facades")
+    augment = AugmentConfig(resize_px=resize_px, crop_px=resize_px or 12, mirror=False)
+    for pair in names:
+        encodings = encoding(pair[0]), encoding(pair[1])
+        halves = [own.of_picture(images) for own in encodings]
+        batch = Batches(ResidentPairs(*halves, torch.device("cpu"), encodings), augment, 6, seed=7).at(0)
+        order = np.random.default_rng([7, 0, 0]).permutation(6)
+        for own, half, network_NCHW in zip(encodings, halves, (batch.input_NCHW, batch.target_NCHW), strict=True):
+            assert network_NCHW.shape[1] == own.channels
+            assert network_NCHW.is_contiguous(memory_format=torch.channels_last)
+            network_NHWC = network_NCHW.permute(0, 2, 3, 1).numpy()
+            if resize_px != 18:
+                np.testing.assert_allclose(network_NHWC, own.to_network(half[order]), atol=1e-6)
+            elif own.resident == "classes":
+                assert set(np.unique(network_NHWC)) == {-1, 1}
+                # centre on centre: of 18 pixels over 12 the second lies in the first's neighbour
+                np.testing.assert_array_equal(network_NHWC[:, ::3, ::3], own.to_network(half[order])[:, ::2, ::2])
+            else:
+                assert np.abs(network_NHWC.mean() - own.to_network(half[order]).mean()) < 0.02
+
+
+def test_a_mirrored_pair_of_labels_and_photo_stays_a_pair() -> None:
+    labels = PALETTES["camvid"].colours_of(np.random.default_rng(8).integers(0, 12, (4, 8, 8)))
+    encodings = encoding("one_hot:camvid"), encoding("rgb")
+    batches = Batches(ResidentPairs(labels, labels, torch.device("cpu"), encodings), AugmentConfig(crop_px=4), 4, seed=9)
+    for start in range(0, 16, 4):
+        batch = batches.at(start)
+        drawn = PALETTES["camvid"].colours_of(batch.input_NCHW.argmax(1).numpy())
+        assert np.array_equal(drawn, pixels(batch.target_NCHW).transpose(0, 2, 3, 1))
 
 
 def test_learning_rate_is_constant_then_falls_and_never_reaches_zero() -> None:

@@ -11,7 +11,7 @@ import rasterio
 from PIL import Image
 
 from p2p_core.errors import RasterError
-from preprocessing.edges.photos import read_photo, to_rgb
+from preprocessing.photos import read_photo, to_rgb
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -1,0 +1,115 @@
+"""What the builders have in common that make each pair of one photo. Legend: H W pixels, C bands."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+
+from p2p_core.config import Config
+from p2p_core.encodings import encoding
+from p2p_core.errors import RasterError, UsageError
+from p2p_core.files import sha256_json
+from p2p_core.rasters.registry import source_digest
+from preprocessing.matching import find_pictures
+from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
+from preprocessing.photos import Fit, fitted_photo, read_photo
+from preprocessing.quality import QualityRule, first_with_digest
+from preprocessing.split import directory_split, split_order
+
+__all__ = ["PhotoBuilder", "PhotoParameters", "PhotoSource", "RecolouringBuilder"]
+
+
+class PhotoParameters(Config):
+    """`resize_px`: (height, width) of every pair. `fit`: `crop` the middle of a photo of another aspect, or `stretch` it."""
+
+    resize_px: tuple[PositiveInt, PositiveInt] = (256, 256)
+    fit: Fit = "crop"
+    quality: QualityRule = QualityRule()
+
+
+@dataclass(frozen=True)
+class PhotoSource(SourceRef):
+    """`twin`: an earlier photo of the same bytes. `split`: the directory among train, val and test it lies in."""
+
+    path: Path
+    split: str | None
+    twin: str | None
+
+
+@dataclass(frozen=True)
+class PhotoBuilder(ABC):
+    """Builder of pairs from the photos under the directory `places[0]`, one pair a photo."""
+
+    places: tuple[Path, ...]
+    parameters: PhotoParameters
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    input_encoding: ClassVar[str]
+    target_encoding: ClassVar[str]
+
+    @abstractmethod
+    def pair(self, source: PhotoSource, photo_HWC: NDArray[np.uint8], attributes: Mapping[str, str]) -> Outcome:
+        """The pair of one photo, RGB of the pairs' size. Its judgement by `parameters.quality` follows."""
+
+    @property
+    def detector_weights_sha256(self) -> str | None:
+        return None
+
+    def size_px(self) -> tuple[int, int]:
+        return self.parameters.resize_px
+
+    def sources(self) -> Sequence[PhotoSource]:
+        """Raises as `PairBuilder.sources`."""
+        pictures = find_pictures(self.places[0])
+        digests = {name: source_digest(path) for name, path in pictures.by_name.items()}
+        order = sorted(digests, key=lambda name: (split_order(name), name))
+        twins = first_with_digest([(name, digests[name]) for name in order])
+        return [self._source(name, path, digests[name], twins.get(name)) for name, path in pictures.by_name.items()]
+
+    def build(self, source: PhotoSource) -> Iterator[Outcome]:
+        if source.twin:
+            yield Rejected(source.source_id, source.source_id, "duplicate", f"It holds the same bytes as {source.twin}")
+            return
+        try:
+            photo_HWC = fitted_photo(read_photo(source.path), self.parameters.resize_px, self.parameters.fit)
+        except RasterError as error:
+            if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
+                raise
+            detail = error.problem.replace(f"{self.places[0]}/", "")
+            yield Rejected(source.source_id, source.source_id, error.reason, detail)
+            return
+        outcome = self.pair(source, photo_HWC, {"split": source.split} if source.split else {})
+        yield self.parameters.quality.judge(outcome) if isinstance(outcome, Pair) else outcome
+
+    def _source(self, name: str, path: Path, file_digest: str, twin: str | None) -> PhotoSource:
+        file = f"photo/{path.relative_to(self.places[0]).as_posix()}"
+        known = {"file": file_digest, "duplicate_of": twin}
+        if self.detector_weights_sha256:
+            known["weights"] = self.detector_weights_sha256
+        return PhotoSource(name, sha256_json(known), 1, {file: file_digest}, path, directory_split(name), twin)
+
+
+@dataclass(frozen=True)
+class RecolouringBuilder(PhotoBuilder):
+    """The photo as its input encoding has it -> the photo as its target encoding has it. Takes one directory."""
+
+    version = 1
+
+    def __post_init__(self) -> None:
+        if len(self.places) != 1:
+            raise UsageError(
+                f"The builder {self.name} takes one directory of photos, not {len(self.places)}",
+                remedy="Put the photos of one dataset under one directory",
+            )
+
+    def pair(self, source: PhotoSource, photo_HWC: NDArray[np.uint8], attributes: Mapping[str, str]) -> Outcome:
+        input_HWC, target_HWC = (encoding(name).of_rgb(photo_HWC) for name in (self.input_encoding, self.target_encoding))
+        return Pair(source.source_id, source.source_id, input_HWC, target_HWC, attributes=attributes)

@@ -1,0 +1,50 @@
+"""`p2p build` for the builders whose sources are photos: what it offers, and what it says where the palette is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+import flows.cli.data
+from flows.cli import run
+from p2p_core.pairstore.reader import PairStore
+from preprocessing.builders import BUILDERS
+
+
+def test_the_command_offers_every_builder_and_its_help_tells_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    offered = get_args(get_type_hints(flows.cli.data.build)["builder"])
+    assert set(offered) == set(BUILDERS)
+    assert run(["build", "--help"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert set(offered) <= {words[0] for words in lines if len(words) > 2 and words[1].isupper()}
+
+
+def test_labels_by_colours_that_are_spelt_out_make_a_store_that_names_them(tmp_path: Path) -> None:
+    photo_HWC = skimage.data.astronaut()[:64, 200:264]
+    for name in ("photos", "labels"):
+        (tmp_path / name).mkdir()
+    for k in range(12):
+        part = photo_HWC[:, k : k + 40]
+        Image.fromarray(part).save(tmp_path / "photos" / f"{k}.png")
+        Image.fromarray((part[..., 0] > 128).astype(np.uint8)).save(tmp_path / "labels" / f"{k}.png")
+    sources = [str(tmp_path / "photos"), str(tmp_path / "labels")]
+    settings = ["--set", "palette=000000-ff8800", "--set", "resize_px=[32,32]"]
+    assert run(["build", "labels", *sources, "--out", str(tmp_path / "pairs"), *settings]) == 0
+    store = PairStore.open(tmp_path / "pairs")
+    assert store.manifest.input_encoding == "one_hot:000000-ff8800"
+    input_NHWC, _ = store.split("train").read_all()
+    assert {tuple(colour) for colour in input_NHWC.reshape(-1, 3).tolist()} == {(0, 0, 0), (255, 136, 0)}
+
+
+def test_labels_without_a_palette_are_wrong_usage_that_names_the_palettes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("photos", "labels"):
+        (tmp_path / name).mkdir()
+    assert run(["build", "labels", str(tmp_path / "photos"), str(tmp_path / "labels"), "--out", str(tmp_path / "pairs")]) == 2
+    assert "Set palette to one of: facades, camvid, cityscapes" in capsys.readouterr().err
