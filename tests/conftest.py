@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,6 +14,10 @@ from PIL import Image
 from preprocessing.build import build_dataset
 from preprocessing.folders import FoldersBuilder, FoldersParameters
 from preprocessing.split import DirectorySplit
+
+# How long an example takes says nothing on a busy machine; a test that hangs meets pytest's own limit.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
