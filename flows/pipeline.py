@@ -15,7 +15,7 @@ from flows.services.artifacts import publish_table
 from flows.services.models import ResolvedModel
 from flows.services.training_protocol import TrainingOutcome
 from flows.steps.book import Done, Step, sole_use
-from flows.steps.data import Sources, build_edges, build_pairs, prepare_sources
+from flows.steps.data import PhotoBuilderName, Sources, build_pairs, build_photo_pairs, prepare_sources
 from flows.steps.model import Chosen, evaluate_bundle, promote_version, train_model
 from flows.steps.region import Exported, Part, export_part, translate_part
 from flows.steps.request import PipelineRequest
@@ -45,7 +45,8 @@ def pipeline(request: PipelineRequest) -> PipelineSummary:
     with sole_use(request.out):
         sources = done(sources_task(request))
         pairs = done(build_task(request, sources))
-        edges = done(edges_task(request)) if request.photos else None
+        photo_builders: tuple[PhotoBuilderName, ...] = ("edges", "colour") if request.photos else ()
+        of_photos = {f"{builder} dataset": done(photos_task(request, builder)).digest for builder in photo_builders}
         trained = done(train_task(request, pairs))
         evaluation = done(evaluate_task(request, pairs, trained))
         chosen = done(promote_task(request, trained, evaluation))
@@ -57,7 +58,7 @@ def pipeline(request: PipelineRequest) -> PipelineSummary:
             "map": sources.map_digest,
             "aerial": sources.aerial_digest,
             "dataset": pairs.digest,
-            **({"edges dataset": edges.digest} if edges else {}),
+            **of_photos,
             "model bundle": chosen.model.digest,
             "scene": scene.output_digest,
             "xyz": tiles.output_digest,
@@ -88,9 +89,9 @@ def build_task(request: PipelineRequest, sources: Sources) -> Done[BuildSummary]
     return build_pairs(request, sources)
 
 
-@task(name="edges", **RETRIES)
-def edges_task(request: PipelineRequest) -> Done[BuildSummary]:
-    return build_edges(request)
+@task(name="photos", task_run_name="build-{builder}", **RETRIES)
+def photos_task(request: PipelineRequest, builder: PhotoBuilderName) -> Done[BuildSummary]:
+    return build_photo_pairs(request, builder)
 
 
 @task(name="train", **RETRIES)

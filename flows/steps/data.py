@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from flows.stages.build import BuildRequest, build, tell_build
 from flows.steps.book import Done, Previous
 from flows.steps.request import PipelineRequest, clear
 from p2p_core.config import Config, replace
-from p2p_core.files import sha256_file, write_atomic
+from p2p_core.files import output_errors, sha256_file, write_atomic
 from p2p_core.pairstore.layout import StoreLayout
 from p2p_core.rasters.cut import cut_scene, cut_xyz, georeference_image
 from p2p_core.rasters.registry import source_digest
 from preprocessing.build import BuildSummary
 
-__all__ = ["Sources", "build_edges", "build_pairs", "prepare_sources"]
+__all__ = ["PhotoBuilderName", "Sources", "build_pairs", "build_photo_pairs", "prepare_sources"]
 
 _CRS = "EPSG:4326"
+PhotoBuilderName = Literal["edges", "colour"]
 
 
 class Sources(Config):
@@ -79,20 +82,22 @@ def build_pairs(request: PipelineRequest, sources: Sources) -> Done[BuildSummary
     return request.book.once("build", BuildSummary, inputs, [out / "current"], lambda _: build(build_request), tell_build)
 
 
-def build_edges(request: PipelineRequest) -> Done[BuildSummary]:
-    """Edges -> photo pairs from the request's photos."""
-    place, out = request.out / "photos", request.out / "edges"
-    build_request = BuildRequest(builder="edges", sources=(place,), out=out, layout=StoreLayout(num_buckets=4))
+def build_photo_pairs(request: PipelineRequest, builder: PhotoBuilderName) -> Done[BuildSummary]:
+    """Pairs of the request's photos with themselves: their edges, or their gray, beside them."""
+    place, out = request.out / "photos", request.out / builder
+    build_request = BuildRequest(builder=builder, sources=(place,), out=out, layout=StoreLayout(num_buckets=4))
     inputs = {
         **build_request.model_dump(mode="json", include={"builder", "parameters", "split", "layout"}),
         "photos": {photo.name: sha256_file(photo) for photo in request.photos},
     }
 
-    def work(previous: Previous) -> BuildSummary:
-        if previous == "other" and place.exists():
-            clear(place)
-        for photo in request.photos:
-            write_atomic(place / photo.name, photo.read_bytes())
+    def work(_: Previous) -> BuildSummary:
+        wanted = {photo.name: photo for photo in request.photos}
+        for stale in set(place.iterdir() if place.exists() else ()) - {place / name for name in wanted}:
+            with output_errors(stale):
+                stale.unlink()
+        for name, photo in wanted.items():
+            write_atomic(place / name, photo.read_bytes())
         return build(build_request)
 
-    return request.book.once("edges", BuildSummary, inputs, [out / "current"], work, tell_build)
+    return request.book.once(builder, BuildSummary, inputs, [out / "current"], work, tell_build)

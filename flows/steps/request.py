@@ -2,7 +2,7 @@
 
 OUT/sources/     map.tif aerial.tif scene.tif scene_target.tif xyz/z/x/y.png
 OUT/pairs/       pair store                     OUT/run/         training run and bundle
-OUT/photos/      copies, for OUT/edges/         pair store edges -> photo, if photos are given
+OUT/photos/      copies, if photos are given    OUT/edges/ colour/   pair stores made of them
 OUT/evaluation/  evaluation.json sheet.png      OUT/models/      bundles fetched from the registry
 OUT/scene/ xyz/  archive outputs                OUT/scene.tif xyz-tiles/   their exports
 """
@@ -36,7 +36,7 @@ class PipelineRequest(Config):
         zoom: of the region's Web Mercator tiles.
         parameters, split, layout: of the pair store; see `flows.stages.build.BuildRequest`.
         images, minutes: the training's budget; see `TrainingRequest`.
-        photos: from which an edges dataset is built as well; none means no such step.
+        photos: from which datasets of edges and of colour are built as well; none means no such steps.
         tracking_uri: None takes the embedded store in `out`.
     """
 

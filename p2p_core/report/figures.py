@@ -90,14 +90,14 @@ def images_seen(path: Path) -> int:
     return int(digits[-1]) if digits else 0
 
 
-def pairs_sheet(store_path: Path) -> Picture:
+def pairs_sheet(store_path: Path, alt: str) -> Picture:
     """The first pairs of a store's training split, input beside target, some pairs a row. Raises `StoreError` for none."""
     split = PairStore.open(store_path).split("train")
     pairs = [split.read(i) for i in range(min(len(split), PAIRS_SHOWN))]
     tiles = [np.concatenate([as_rgb(input_HWC), as_rgb(target_HWC)], axis=1) for input_HWC, target_HWC in pairs]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % PAIRS_A_ROW)
     rows = [np.concatenate(tiles[i : i + PAIRS_A_ROW], axis=1) for i in range(0, len(tiles), PAIRS_A_ROW)]
-    return picture(np.concatenate(rows), "Edges drawn by HED, each beside the photo they were drawn from")
+    return picture(np.concatenate(rows), alt)
 
 
 def mosaic(directory: Path) -> Mosaic:

@@ -84,6 +84,7 @@ class Page:
     seams: tuple[SeamPart, ...] | NotMade
     mosaic: Mosaic | NotMade
     edges: Picture | NotMade | None
+    colour: Picture | NotMade | None
     demo: Demo | NotMade
 
     @property
@@ -136,9 +137,15 @@ def gather(directory: Path) -> Page:
         split_map=attempt(directory, split_map, directory),
         seams=attempt(directory, seam_checks, directory),
         mosaic=attempt(directory, mosaic, directory),
-        edges=attempt(directory, pairs_sheet, directory / "edges") if (directory / "edges").exists() else None,
+        edges=photo_pairs(directory, "edges", "Edges drawn by HED, each beside the photo they were drawn from"),
+        colour=photo_pairs(directory, "colour", "Gray pictures, each beside the photo whose lightness it is"),
         demo=demo,
     )
+
+
+def photo_pairs(directory: Path, name: str, alt: str) -> Picture | NotMade | None:
+    """A sheet of a store made of photos; None if the demo made no such store."""
+    return attempt(directory, pairs_sheet, directory / name, alt) if (directory / name).exists() else None
 
 
 def render(page: Page) -> str:

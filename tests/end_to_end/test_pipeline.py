@@ -151,7 +151,7 @@ def test_a_killed_pipeline_leaves_no_process_behind(ran: Ran) -> None:
 
 def test_the_rerun_of_a_killed_pipeline_goes_on_and_completes(ran: Ran) -> None:
     steps = {step["name"]: step for step in ran.second["steps"]}
-    assert [name for name, step in steps.items() if step["reused"]] == ["sources", "build", "edges"]
+    assert [name for name, step in steps.items() if step["reused"]] == ["sources", "build", "edges", "colour"]
     assert "resumed at" in steps["train"]["detail"]
     result = json.loads((ran.request.out / "run" / "result.json").read_text())
     assert result["resumed_from"] >= 40
