@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> int:
         app(arguments, prog_name="p2p")
     except SystemExit as end:
         if end.code == _INTERRUPTED:
-            print("Interrupted. Run the same command again: what was done is kept.", file=sys.stderr)
+            print("Interrupted. What was done is kept: run the same command again (p2p train: with --resume).", file=sys.stderr)
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except P2PError as error:
         print(f"Error: {error}", file=sys.stderr)

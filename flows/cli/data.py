@@ -51,7 +51,7 @@ def build(
       p2p build folders facades/ --out pairs --set input_side=right
     """
     from flows.cli.building import builder_parameters, fitting_split, parse_bounds
-    from flows.stages.build import BuildRequest, SplitRequest, tell_build
+    from flows.stages.build import BuildRequest, SplitRequest, one_of_each_reason, tell_build
     from flows.stages.build import build as build_stage
     from flows.stages.executors import Workers
 
@@ -71,6 +71,8 @@ def build(
     )
     made = build_stage(request)
     print(f"{out}: {tell_build(made)}{'; unchanged' if made.unchanged else ''}\ndataset {made.digest}")
+    for rejected in one_of_each_reason(made):
+        print(f"rejected as {rejected.reason}, for one: {rejected.item}: {rejected.detail}")
 
 
 def verify(

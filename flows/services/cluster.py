@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -191,18 +193,32 @@ def _environment_kept() -> Iterator[None]:
 
 
 @contextmanager
+def _children_ignore_interrupts() -> Iterator[None]:
+    """Ctrl-C reaches every process of the terminal. Workers are closed by this one; their tracebacks tell nobody anything."""
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be set
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def _local(num_workers: int) -> Iterator[DaskExecutor]:
     with _environment_kept(), tempfile.TemporaryDirectory(prefix="p2p-dask-") as scratch:
         try:
-            cluster = LocalCluster(
-                n_workers=num_workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address="127.0.0.1:0",  # it has an HTTP server all the same, which would want port 8787
-                local_directory=scratch,
-                silence_logs=logging.CRITICAL,  # in the worker processes
-                scheduler_kwargs={"allowed_failures": ALLOWED_DEATHS},
-            )
+            with _children_ignore_interrupts():
+                cluster = LocalCluster(
+                    n_workers=num_workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address="127.0.0.1:0",  # it has an HTTP server all the same, which would want port 8787
+                    local_directory=scratch,
+                    silence_logs=logging.CRITICAL,  # in the worker processes
+                    scheduler_kwargs={"allowed_failures": ALLOWED_DEATHS},
+                )
         except (*_UNREACHABLE, RuntimeError) as error:  # RuntimeError: a worker process did not come up
             raise ServiceError(
                 f"A local Dask cluster could not be started: {error}", remedy="Free memory or ports, or start fewer workers"

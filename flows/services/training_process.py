@@ -70,12 +70,16 @@ def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 
 def _train(request: TrainingRequest, messages: _Messages) -> TrainingOutcome:
+    from p2p_core.encodings import encoding
+    from p2p_core.pairstore.reader import PairStore
     from p2p_core.recipes import recipe
     from p2p_core.training.checkpoint import latest_checkpoint
     from p2p_core.training.loop import train
     from p2p_core.training.tracker import JsonLinesTracker, Tracker, Trackers
 
-    config = with_settings(recipe(request.recipe), request.settings)
+    manifest = PairStore.open(request.data).manifest
+    channels = (encoding(name).channels for name in (manifest.input_encoding, manifest.target_encoding))
+    config = with_settings(recipe(request.recipe).for_channels(*channels), request.settings)
     budget = _budget(request, config)
     messages.send(Planned(budget=budget))
     config = _within(config, budget)

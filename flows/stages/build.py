@@ -11,15 +11,16 @@ from flows.stages.executors import Workers, executor_of
 from p2p_core.config import Config
 from p2p_core.errors import UsageError
 from p2p_core.pairstore.layout import SPLITS, StoreLayout
+from p2p_core.pairstore.reader import PairStore
 from p2p_core.progress import ProgressLine
 from p2p_core.rasters.grid import Bounds
 from preprocessing.build import BuildSummary, build_dataset
 from preprocessing.builders import BUILDERS, BuilderKind
 from preprocessing.maps import MapsBuilder
-from preprocessing.pairs import PairBuilder
+from preprocessing.pairs import PairBuilder, Rejected
 from preprocessing.split import BlockSplit, DirectorySplit, Fractions, NameSplit
 
-__all__ = ["BuildRequest", "SplitRequest", "build", "builder_kind", "tell_build"]
+__all__ = ["BuildRequest", "SplitRequest", "build", "builder_kind", "one_of_each_reason", "tell_build"]
 
 
 class SplitRequest(Config):
@@ -64,13 +65,13 @@ def build(request: BuildRequest) -> BuildSummary:
     kind = builder_kind(request.builder)
     _refuse_store_in_source(request)
     parameters = kind.parameters.parse(request.parameters, where=f"Parameters of builder {request.builder}")
-    builder = kind.make(request.sources, parameters)
+    builder = kind.make(tuple(source.absolute() for source in request.sources), parameters)  # workers may stand elsewhere
     rule = _split_rule(request.split, builder)
     with (
         executor_of(request.workers) as executor,
         ProgressLine("build", request.layout.num_buckets, "buckets") as progress,
     ):
-        return build_dataset(builder, request.out, rule, layout=request.layout, executor=executor, progress=progress)
+        return build_dataset(builder, request.out.absolute(), rule, layout=request.layout, executor=executor, progress=progress)
 
 
 def _refuse_store_in_source(request: BuildRequest) -> None:
@@ -85,9 +86,17 @@ def _refuse_store_in_source(request: BuildRequest) -> None:
 
 def tell_build(made: BuildSummary) -> str:
     """The counts, for people."""
-    counts = ", ".join(f"{count} {split}" for split in SPLITS if (count := made.counts.get(split)))
+    counts = ", ".join(f"{made.counts.get(split, 0)} {split}" for split in SPLITS)
     reasons = ", ".join(f"{count} {reason}" for reason, count in made.rejected.items())
     return f"{counts} pairs; rejected {sum(made.rejected.values())}" + (f" ({reasons})" if reasons else "")
+
+
+def one_of_each_reason(made: BuildSummary) -> tuple[Rejected, ...]:
+    """The first rejected item of each reason; the store's table `rejected.parquet` has all of them."""
+    first: dict[str, Rejected] = {}
+    for rejected in PairStore.open(made.version_path).rejected:
+        first.setdefault(rejected.reason, rejected)
+    return tuple(first.values())
 
 
 def builder_kind(name: str) -> BuilderKind:

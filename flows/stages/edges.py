@@ -38,12 +38,14 @@ class EdgesRequest(Config):
 
 def edges(request: EdgesRequest) -> EdgesSummary:
     """Make the pictures that are missing or out of date. Raises what `draw_edges` raises."""
+    # Absolute: workers of a cluster may stand elsewhere.
+    photos, out = request.photos.absolute(), request.out.absolute()
     config = EdgesConfig.parse(request.parameters, where="Parameters of the edges")
-    num_photos = len(find_pictures(request.photos).by_name)
+    num_photos = len(find_pictures(photos).by_name)
     with executor_of(request.workers) as executor, ProgressLine("edges", num_photos, "photos") as progress:
         return draw_edges(
-            request.photos,
-            request.out,
+            photos,
+            out,
             config,
             request.weights,
             executor=executor,

@@ -52,7 +52,8 @@ def translate_part(request: PipelineRequest, part: Part, source_digest: str, mod
         return translate_with(model, translation)
 
     def tell(made: ArchiveSummary) -> str:
-        return f"{made.num_blocks} blocks with {model.uri}, {made.num_reused} of them done before"
+        before = f", {made.num_reused} of them done before" if made.num_reused else ""
+        return f"{made.num_blocks} blocks with {model.uri}{before}"
 
     outputs = [output / "summary.json", output / "image.zarr"]
     return request.book.once(f"translate {part}", ArchiveSummary, inputs, outputs, work, tell)

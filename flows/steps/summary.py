@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import sys
 from pathlib import Path
 from shlex import quote
 
@@ -52,11 +53,15 @@ def write_summary(request: PipelineRequest, summary: PipelineSummary) -> Path:
 def ways_to_look(request: PipelineRequest) -> tuple[str, ...]:
     """Commands and files, for people."""
     out = request.out.resolve()
+
+    def program(name: str) -> str:
+        return quote(str(Path(sys.executable).with_name(name)))
+
     return (
         f"{out / 'report.html'}: open it in a browser",
-        f"mlflow ui --backend-store-uri {quote(request.tracking)}",
-        f"PREFECT_HOME={quote(str(out / 'prefect'))} prefect server start",
-        f"p2p verify {quote(str(out / 'scene'))}",
+        f"{program('mlflow')} ui --backend-store-uri {quote(request.tracking)}",
+        f"PREFECT_HOME={quote(str(out / 'prefect'))} {program('prefect')} server start",
+        f"{program('p2p')} verify {quote(str(out / 'scene'))}",
     )
 
 

@@ -193,7 +193,7 @@ def key_facts(evaluation: Evaluation | NotMade, region: Scene | NotMade, demo: D
     if isinstance(region, Scene):
         found.append(KeyFact("Region translated", region.size, region.crs))
     if isinstance(demo, Demo) and demo.total_s is not None:
-        found.append(KeyFact("Whole demo", duration(demo.total_s), hardware(demo)))
+        found.append(KeyFact("All steps" if demo.any_reused else "Whole demo", duration(demo.made_in_s), hardware(demo)))
     return tuple(found)
 
 

@@ -69,6 +69,15 @@ class Demo(Record):
     budget: dict[str, Any] = Field(default_factory=dict)
     ways_to_look: tuple[str, ...] = ()
 
+    @property
+    def any_reused(self) -> bool:
+        return any(step.reused for step in self.steps)
+
+    @property
+    def made_in_s(self) -> float:
+        """How long it took to make what is there: this run, or the steps of the runs that did them."""
+        return sum(step.elapsed_s for step in self.steps) if self.any_reused else self.total_s or 0.0
+
 
 class Promotion(Record):
     """`promotion.json`."""

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from p2p_core.config import Config
+from p2p_core.config import Config, replace
 from p2p_core.model.discriminator import PatchGANConfig
 from p2p_core.model.generator import UNetConfig
 from p2p_core.model.losses import ObjectiveConfig
@@ -87,6 +87,14 @@ class RunConfig(Config):
     ema_images: float = Field(0.0, ge=0)
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0
+
+    def for_channels(self, inputs: int, targets: int) -> RunConfig:
+        """The same run with networks as wide as a store's encodings. Raises `ConfigError` where the rest does not fit them."""
+        return replace(
+            self,
+            generator=replace(self.generator, input_bands=inputs, output_bands=targets),
+            discriminator=replace(self.discriminator, input_bands=inputs, target_bands=targets),
+        )
 
     @model_validator(mode="after")
     def _crop_fits_the_lattice(self) -> Self:

@@ -48,3 +48,16 @@ def test_labels_without_a_palette_are_wrong_usage_that_names_the_palettes(
         (tmp_path / name).mkdir()
     assert run(["build", "labels", str(tmp_path / "photos"), str(tmp_path / "labels"), "--out", str(tmp_path / "pairs")]) == 2
     assert "Set palette to one of: facades, camvid, cityscapes" in capsys.readouterr().err
+
+
+def test_a_picture_that_is_left_out_is_named_with_the_reason_and_an_empty_split_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(skimage.data.astronaut()[:64, 200:264]).save(tmp_path / "photos" / "good.png")
+    (tmp_path / "photos" / "bad.png").write_bytes(b"not an image")
+    settings = ["--set", "resize_px=[32,32]"]
+    assert run(["build", "gray", str(tmp_path / "photos"), "--out", str(tmp_path / "pairs"), *settings]) == 0
+    out = capsys.readouterr().out
+    assert "1 train, 0 val, 0 test pairs; rejected 1 (1 unreadable)" in out
+    assert "rejected as unreadable, for one: bad: " in out

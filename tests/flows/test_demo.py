@@ -55,4 +55,7 @@ def test_the_commands_to_look_at_a_demo_can_be_copied_from_any_directory() -> No
     words = [shlex.split(way) for way in ways[1:]]
     assert words[0][-1] == "sqlite:////tmp/my demo's output/mlflow.db"
     assert words[1][0] == "PREFECT_HOME=/tmp/my demo's output/prefect"
-    assert words[2] == ["p2p", "verify", "/tmp/my demo's output/scene"]
+    assert words[2][1:] == ["verify", "/tmp/my demo's output/scene"]
+    programs = [Path(program) for program in (words[0][0], words[1][1], words[2][0])]
+    assert [program.name for program in programs] == ["mlflow", "prefect", "p2p"]
+    assert all(program.is_file() for program in programs)
