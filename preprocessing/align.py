@@ -19,6 +19,7 @@ from p2p_core.rasters.registry import open_raster
 
 __all__ = ["ScaledRaster", "open_aligned", "resize", "resize_nearest"]
 
+_CELL_PX = 64
 _FILTER_PX = 2  # cv2's cubic filter reaches two source pixels to each side
 
 
@@ -111,6 +112,20 @@ class ScaledRaster(Raster):
 
     def read(self, window: Window) -> NDArray[Any]:
         require_inside(window, self)
+        if self._scale >= 1:
+            return self._resized(window)
+        # cv2 rounds the weights of its cubic filter, by where a pixel lies in the array: each is always made in the same cell.
+        cell_px = align_up(_CELL_PX, self._scale.denominator)
+        out_HWC = np.empty((window.height_px, window.width_px, self.bands), self.dtype)
+        for y_px in range(align_down(window.y_px, cell_px), window.y_end_px, cell_px):
+            for x_px in range(align_down(window.x_px, cell_px), window.x_end_px, cell_px):
+                cell = Window(y_px, x_px, cell_px, cell_px).clip(self.height_px, self.width_px)
+                part = cell.shift(-window.y_px, -window.x_px).clip(window.height_px, window.width_px)
+                inner = part.shift(window.y_px - cell.y_px, window.x_px - cell.x_px)
+                out_HWC[part.slices] = self._resized(cell)[inner.slices]
+        return out_HWC
+
+    def _resized(self, window: Window) -> NDArray[Any]:
         # Multiples of the denominator are whole pixels of the source; a margin feeds the filter.
         step_px = self._scale.denominator
         margin_px = step_px * (_FILTER_PX if self._scale < 1 else 0)

@@ -77,9 +77,9 @@ def _train(request: TrainingRequest, messages: _Messages) -> TrainingOutcome:
     from p2p_core.training.loop import train
     from p2p_core.training.tracker import JsonLinesTracker, Tracker, Trackers
 
-    manifest = PairStore.open(request.data).manifest
+    as_published, manifest = recipe(request.recipe), PairStore.open(request.data).manifest
     channels = (encoding(name).channels for name in (manifest.input_encoding, manifest.target_encoding))
-    config = with_settings(recipe(request.recipe).for_channels(*channels), request.settings)
+    config = with_settings(as_published.for_channels(*channels), request.settings)
     budget = _budget(request, config)
     messages.send(Planned(budget=budget))
     config = _within(config, budget)
