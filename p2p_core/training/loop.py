@@ -134,12 +134,12 @@ def _run_steps(run: _Run, progress: Progress) -> None:
             metrics = _log_losses(run, {name: float(total) / steps for name, total in totals.items()}, rate)
             progress.update(state.images_seen, f"L1 {metrics['generator_l1']:.1f}")
             totals, logged_at, logged_s = {}, state.images_seen, time.monotonic()
+        paused_s = time.monotonic()
         if _crossed(config.validate_every_images, before, state.images_seen):
             _validate(run)
-            logged_s = time.monotonic()
         if _crossed(config.checkpoint_every_images, before, state.images_seen):
             save_checkpoint(state, config, run.dataset_digest, run.run_dir / "checkpoints")
-            logged_s = time.monotonic()
+        logged_s += time.monotonic() - paused_s  # the rate is that of the steps alone
     progress.update(config.budget_images)
     save_checkpoint(state, config, run.dataset_digest, run.run_dir / "checkpoints")
 
