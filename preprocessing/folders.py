@@ -27,8 +27,8 @@ from preprocessing.align import resize, resize_nearest
 from preprocessing.matching import Pictures, find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 from preprocessing.pictures import picture_size_px, read_picture
-from preprocessing.quality import QualityRule, first_with_digest
-from preprocessing.split import directory_split, split_order
+from preprocessing.quality import QualityRule, twins
+from preprocessing.split import directory_split
 
 __all__ = ["FolderSource", "FoldersBuilder", "FoldersParameters"]
 
@@ -102,9 +102,8 @@ class FoldersBuilder:
         found = [find_pictures(directory) for directory in self.directories]
         matched = self._matched(found)
         files = {name: self._files(paths) for name, paths in matched.items()}
-        order = sorted(matched, key=lambda name: (split_order(name), name))
-        duplicates = first_with_digest([(name, sha256_json(list(files[name].values()))) for name in order])
-        pairs = [self._source(name, paths, files[name], duplicates.get(name)) for name, paths in matched.items()]
+        twin_of = twins({name: sha256_json(list(digests.values())) for name, digests in files.items()})
+        pairs = [self._source(name, paths, files[name], twin_of.get(name)) for name, paths in matched.items()]
         return [*pairs, *(self._unsupported(path, pictures) for pictures in found for path in pictures.others)]
 
     def build(self, source: FolderSource) -> Iterator[Outcome]:

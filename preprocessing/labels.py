@@ -28,8 +28,8 @@ from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 from preprocessing.photo_builder import PhotoParameters
 from preprocessing.photos import fitted, fitted_photo, read_photo
 from preprocessing.pictures import to_encoding
-from preprocessing.quality import first_with_digest
-from preprocessing.split import directory_split, split_order
+from preprocessing.quality import twins
+from preprocessing.split import directory_split
 
 __all__ = ["LabelSource", "LabelsBuilder", "LabelsParameters"]
 
@@ -107,9 +107,8 @@ class LabelsBuilder:
         """Raises as `PairBuilder.sources`, and `PairingError` where names do not match."""
         matched = match_pictures(*(find_pictures(place) for place in self.places))
         files = {name: self._files(paths) for name, paths in matched.items()}
-        order = sorted(matched, key=lambda name: (split_order(name), name))
-        twins = first_with_digest([(name, sha256_json(list(files[name].values()))) for name in order])
-        return [self._source(name, paths, files[name], twins.get(name)) for name, paths in matched.items()]
+        twin_of = twins({name: sha256_json(list(digests.values())) for name, digests in files.items()})
+        return [self._source(name, paths, files[name], twin_of.get(name)) for name, paths in matched.items()]
 
     def build(self, source: LabelSource) -> Iterator[Outcome]:
         if source.twin:

@@ -20,8 +20,8 @@ from p2p_core.rasters.registry import source_digest
 from preprocessing.matching import find_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 from preprocessing.photos import Fit, fitted_photo, read_photo
-from preprocessing.quality import QualityRule, first_with_digest
-from preprocessing.split import directory_split, split_order
+from preprocessing.quality import QualityRule, twins
+from preprocessing.split import directory_split
 
 __all__ = ["PhotoBuilder", "PhotoParameters", "PhotoSource", "RecolouringBuilder"]
 
@@ -70,9 +70,8 @@ class PhotoBuilder(ABC):
         """Raises as `PairBuilder.sources`."""
         pictures = find_pictures(self.places[0])
         digests = {name: source_digest(path) for name, path in pictures.by_name.items()}
-        order = sorted(digests, key=lambda name: (split_order(name), name))
-        twins = first_with_digest([(name, digests[name]) for name in order])
-        return [self._source(name, path, digests[name], twins.get(name)) for name, path in pictures.by_name.items()]
+        twin_of = twins(digests)
+        return [self._source(name, path, digests[name], twin_of.get(name)) for name, path in pictures.by_name.items()]
 
     def build(self, source: PhotoSource) -> Iterator[Outcome]:
         if source.twin:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -11,8 +11,9 @@ from pydantic import Field
 
 from p2p_core.config import Config
 from preprocessing.pairs import Pair, Rejected
+from preprocessing.split import split_order
 
-__all__ = ["QualityRule", "first_with_digest"]
+__all__ = ["QualityRule", "first_with_digest", "twins"]
 
 
 class QualityRule(Config):
@@ -34,6 +35,14 @@ def largest_std(pixels_HWC: NDArray[np.uint8]) -> float:
     """The standard deviation of the band that varies most, in grey levels."""
     _, deviations = cv2.meanStdDev(pixels_HWC)
     return float(deviations.max())
+
+
+def twins(digests: Mapping[str, str]) -> dict[str, str]:
+    """Name -> digest of its bytes; to the name that stays in its stead for each that holds the same bytes as another.
+
+    The one in train stays, then val, then test; of two in one split the first by name.
+    """
+    return first_with_digest([(name, digests[name]) for name in sorted(digests, key=lambda name: (split_order(name), name))])
 
 
 def first_with_digest(items: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -45,7 +45,7 @@ class DetectorConfig(Config):
         engine: `ncnn` on the CPU, or `torch` on the CPU or a GPU: the same network, whose results differ by some 1e-6.
         padding_px: photos are continued, mirrored, by so much on each side, so that the network's own zeros beyond are no edge.
         tile_px: photos with a longer side than this are taken in tiles, each with `HALO_PX` of its surroundings. One tile of
-            the default takes about 1.3 GB; larger ones waste less time on surroundings.
+            the default takes about 1.2 GB; larger ones waste less time on surroundings.
     """
 
     engine: Literal["ncnn", "torch"] = "ncnn"

@@ -23,7 +23,7 @@ _INPUT, _OUTPUT = "photo", "probability"
 
 
 class NcnnHED:
-    """HED on the CPU. Gives the numbers of `network.HED` to some 1e-6, the same ones whatever the number of threads.
+    """HED on the CPU. Gives the numbers of `torch_network.HED` to some 1e-6, the same ones whatever the number of threads.
 
     Args:
         weights: of one of the published files.
@@ -46,7 +46,7 @@ class NcnnHED:
             data = Path(directory) / "weights.bin"
             data.write_bytes(b"".join(_FLOAT32 + kernel.tobytes() + bias.tobytes() for kernel, bias in arrays))
             if self._net.load_param_mem(layers) or self._net.load_model(str(data)):
-                raise WeightsError("ncnn does not take HED's weights", remedy="Use --set engine=torch")
+                raise WeightsError("ncnn does not take HED's weights", remedy="Use the engine torch")
 
     def probabilities(self, photos_NHWC: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, H, W, 3) RGB in 0..255, sides multiples of `STRIDE_PX` -> (N, H, W) probability of an edge."""
