@@ -38,7 +38,7 @@ _DEFAULT = EdgesConfig()
 _PUBLISHED_THRESHOLD = replace(_DEFAULT, thinning=replace(_DEFAULT.thinning, threshold=25 / 255))
 _NO_PADDING = replace(_DEFAULT, detector=replace(_DEFAULT.detector, padding_px=0))
 _VARIANTS = {
-    "default (threshold 33/255, padding 64 px)": _DEFAULT,
+    "default (threshold 33/255, padding 48 px)": _DEFAULT,
     "published threshold 25/255": _PUBLISHED_THRESHOLD,
     "no padding": _NO_PADDING,
 }

@@ -17,6 +17,7 @@ from benchmarks.hardware import hardware_name
 from p2p_core.config import replace, with_settings
 from p2p_core.evaluation.evaluate import Evaluation, evaluate
 from p2p_core.files import write_atomic
+from p2p_core.model.norm import NORM_MODES
 from p2p_core.progress import ProgressLine, format_duration
 from p2p_core.recipes import facades
 from p2p_core.training.checkpoint import latest_checkpoint
@@ -72,6 +73,8 @@ Split `{evaluation.split}`, {evaluation.num_images} images, norm {evaluation.pro
 | | L1 | PSNR dB | SSIM | gradient energy ratio |
 |---|---|---|---|---|
 {rows}
+
+Validation L1 by norm: {", ".join(f"{norm} {result.metrics[f'{norm}_l1']:.2f}" for norm in NORM_MODES)}.
 """
 
 

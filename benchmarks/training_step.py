@@ -20,7 +20,7 @@ from p2p_core.config import replace
 from p2p_core.recipes import facades
 from p2p_core.training.config import RunConfig
 from p2p_core.training.data import Batch
-from p2p_core.training.graphed import make_step
+from p2p_core.training.fast_step import make_step
 from p2p_core.training.step import make_state, training_step
 
 _ROUNDS = 5

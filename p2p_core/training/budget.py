@@ -9,7 +9,7 @@ import torch
 from p2p_core.config import replace
 from p2p_core.training.config import RunConfig
 from p2p_core.training.data import Batch
-from p2p_core.training.graphed import make_step
+from p2p_core.training.fast_step import make_step
 from p2p_core.training.step import make_state
 
 __all__ = ["images_for_minutes", "measure_images_per_s"]

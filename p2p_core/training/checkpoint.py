@@ -1,7 +1,7 @@
 """Checkpoints that are whole or absent, carry their digests, and load without unpickling.
 
 A checkpoint is a directory `checkpoints/<images_seen>/`: `state.safetensors` (weights, optimiser moments, averaged
-weights, torch's random state) and `checkpoint.json` (config, dataset digest, sha256), written last.
+weights where the run averages, torch's random state) and `checkpoint.json` (config, dataset digest, sha256), written last.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from p2p_core.training.step import TrainingState
 
 __all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
-_MODULES = ("generator", "discriminator", "averaged")
 _OPTIMISERS = ("generator_optimiser", "discriminator_optimiser")
 _KEPT = 2
 """The newest, and one before it in case the newest is damaged."""
@@ -41,7 +40,7 @@ class CheckpointRecord(Config):
 def save_checkpoint(state: TrainingState, config: RunConfig, dataset_digest: str, directory: Path) -> Path:
     """Write `directory/<images_seen>/` and forget all but the newest ones. Raises `OutputError` on a full disk."""
     place = directory / f"{state.images_seen:010d}"
-    data = save(_tensors(state))
+    data = save(_tensors(state, _modules(config)))
     write_atomic(place / "state.safetensors", data)
     record = CheckpointRecord(
         images_seen=state.images_seen, sha256=sha256_bytes(data), dataset_digest=dataset_digest, config=config
@@ -75,7 +74,7 @@ def load_checkpoint(place: Path, state: TrainingState, config: RunConfig, datase
         )
     _require_same(record, config, dataset_digest, place)
     try:
-        _restore(load(data), state)
+        _restore(load(data), state, _modules(config))
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"Checkpoint {place} does not fit this model: {error}", remedy=_START_AGAIN) from error
     state.images_seen = record.images_seen
@@ -99,12 +98,17 @@ def _require_same(record: CheckpointRecord, config: RunConfig, dataset_digest: s
         )
 
 
-def _tensors(state: TrainingState) -> dict[str, Tensor]:
+def _modules(config: RunConfig) -> tuple[str, ...]:
+    """The networks a run cannot do without: one that averages no weights never looks at the averaged ones."""
+    return ("generator", "discriminator", "averaged") if config.ema_images else ("generator", "discriminator")
+
+
+def _tensors(state: TrainingState, modules: tuple[str, ...]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {"random.cpu": torch.get_rng_state()}
     device = next(state.generator.parameters()).device
     if device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
-    for name in _MODULES:
+    for name in modules:
         tensors |= {f"{name}.{key}": value for key, value in getattr(state, name).state_dict().items()}
     for name in _OPTIMISERS:
         for index, moments in getattr(state, name).state_dict()["state"].items():
@@ -112,8 +116,8 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
     return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
 
 
-def _restore(tensors: dict[str, Tensor], state: TrainingState) -> None:
-    for name in _MODULES:
+def _restore(tensors: dict[str, Tensor], state: TrainingState, modules: tuple[str, ...]) -> None:
+    for name in modules:
         getattr(state, name).load_state_dict(_under(tensors, name))
     for name in _OPTIMISERS:
         optimiser = getattr(state, name)

@@ -67,10 +67,13 @@ class RunConfig(Config):
         budget_images: how many images training sees in all. Progress, schedules and intervals count images too, so
             that the batch size never changes what a number means.
         validate_every_images, checkpoint_every_images: 0 means only at the end.
+        oversample_rare: pairs whose input shows colours that are rare in the store come up to so many times an epoch
+            (`training.balance`); 1 takes every pair once, as the paper does.
         log_every_images: losses are averaged over so many images and logged.
         ema_images: half-life, in images, of the exponential moving average of the generator's weights that becomes the
             model; 0 takes the last weights, as the paper does.
         precision: `bf16` runs the networks under autocast; weights and optimisers stay fp32.
+        compile: `torch.compile` the networks first. Needs a C++ compiler and a minute, so it pays in runs of several.
     """
 
     recipe: str
@@ -84,8 +87,10 @@ class RunConfig(Config):
     validate_every_images: int = Field(4_000, ge=0)
     checkpoint_every_images: int = Field(4_000, ge=0)
     log_every_images: int = Field(200, ge=1)
+    oversample_rare: int = Field(1, ge=1)
     ema_images: float = Field(0.0, ge=0)
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
     seed: int = 0
 
     def for_channels(self, inputs: int, targets: int) -> RunConfig:

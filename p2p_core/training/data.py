@@ -70,9 +70,20 @@ def _to_device(pixels_NHWC: NDArray[np.uint8], encoding: Encoding, device: torch
 
 
 class Batches:
-    """`batches.at(images_seen)`: the batch that follows when so many images have been seen."""
+    """`batches.at(images_seen)`: the batch that follows when so many images have been seen.
 
-    def __init__(self, pairs: ResidentPairs, augment: AugmentConfig, batch_size: int, seed: int) -> None:
+    Args:
+        times: how often each pair comes in an epoch; once unless given.
+    """
+
+    def __init__(
+        self,
+        pairs: ResidentPairs,
+        augment: AugmentConfig,
+        batch_size: int,
+        seed: int,
+        times: NDArray[np.int64] | None = None,
+    ) -> None:
         self.pairs, self.augment, self.batch_size, self.seed = pairs, augment, batch_size, seed
         height, width = (augment.resize_px, augment.resize_px) if augment.resize_px else pairs.size_px
         if min(height, width) < augment.crop_px:
@@ -81,23 +92,24 @@ class Batches:
                 remedy=f"Set augment.crop_px to at most {min(height, width)}, or build larger tiles",
             )
         self._room_px = (height - augment.crop_px, width - augment.crop_px)
+        self._epoch_pairs = np.repeat(np.arange(len(pairs)), 1 if times is None else times)
         self._epoch = -1
         self._order = np.empty(0, dtype=np.int64)
 
     def at(self, images_seen: int) -> Batch:
         positions = range(images_seen, images_seen + self.batch_size)
-        chosen = torch.tensor([self._pair_at(p) for p in positions], device=self.pairs.input_NCHW.device)
+        chosen = [self._pair_at(p) for p in positions]
         draws = [self._draw(p) for p in positions]
         source, target = self.pairs.encodings
-        input_NCHW = self._augment(self.pairs.input_NCHW[chosen], source, draws)
-        target_NCHW = self._augment(self.pairs.target_NCHW[chosen], target, draws)
+        input_NCHW = self._augment(_taken(self.pairs.input_NCHW, chosen), source, draws)
+        target_NCHW = self._augment(_taken(self.pairs.target_NCHW, chosen), target, draws)
         return Batch(input_NCHW, target_NCHW, images_seen + self.batch_size)
 
     def _pair_at(self, position: int) -> int:
         """Without replacement within an epoch; a new permutation for each."""
-        epoch, place = divmod(position, len(self.pairs))
+        epoch, place = divmod(position, len(self._epoch_pairs))
         if epoch != self._epoch:
-            self._order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.pairs))
+            self._order = np.random.default_rng([self.seed, 0, epoch]).permutation(self._epoch_pairs)
             self._epoch = epoch
         return int(self._order[place])
 
@@ -113,6 +125,11 @@ class Batches:
         crops = [image[:, y : y + crop_px, x : x + crop_px] for image, (y, x, _) in zip(resident_NCHW, draws, strict=True)]
         crops = [crop.flip(-1) if mirrored else crop for crop, (_, _, mirrored) in zip(crops, draws, strict=True)]
         return to_network(torch.stack(crops), encoding)
+
+
+def _taken(resident_NCHW: Tensor, chosen: list[int]) -> Tensor:
+    """By numbers the host knows: a tensor of indices would have to reach the device first, and the host to wait for it."""
+    return torch.stack([resident_NCHW[index] for index in chosen])
 
 
 def _resized(resident_NCHW: Tensor, size_px: int, encoding: Encoding) -> Tensor:

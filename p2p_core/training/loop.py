@@ -19,10 +19,11 @@ from p2p_core.model.device import usable_device
 from p2p_core.model.norm import NORM_MODES
 from p2p_core.pairstore.reader import PairStore
 from p2p_core.progress import Progress
+from p2p_core.training.balance import times_an_epoch
 from p2p_core.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from p2p_core.training.config import RunConfig
 from p2p_core.training.data import Batches, ResidentPairs
-from p2p_core.training.graphed import make_step
+from p2p_core.training.fast_step import make_step
 from p2p_core.training.result import TrainingResult
 from p2p_core.training.statistics import estimate_running_statistics
 from p2p_core.training.step import TrainingState, make_state
@@ -88,8 +89,10 @@ def _prepare(config: RunConfig, data: Path, run_dir: Path, tracker: Tracker, dev
     store = PairStore.open(data)
     source, target = encoding(store.manifest.input_encoding), encoding(store.manifest.target_encoding)
     _require_widths(config, source, target, data)
-    pairs = ResidentPairs(*store.split("train").read_all(), device, (source, target))
-    batches = Batches(pairs, config.augment, config.batch_size, config.seed)
+    input_NHWC, target_NHWC = store.split("train").read_all()
+    pairs = ResidentPairs(input_NHWC, target_NHWC, device, (source, target))
+    times = times_an_epoch(input_NHWC, config.oversample_rare)
+    batches = Batches(pairs, config.augment, config.batch_size, config.seed, times)
     validation = Validation(*store.split("val").read_all(), (source, target), config.augment.crop_px, run_dir / "sheets")
     state = make_state(config, device)
     return _Run(config, store.manifest.digest, run_dir, batches, validation, tracker, state)
@@ -120,6 +123,7 @@ def _run_steps(run: _Run, progress: Progress) -> None:
     state.generator.train()
     state.discriminator.train()
     totals: dict[str, Tensor] = {}
+    progress.update(state.images_seen)
     logged_at, logged_s = state.images_seen, time.monotonic()
     while state.images_seen < config.budget_images:
         before = state.images_seen

@@ -49,7 +49,7 @@ class DetectorConfig(Config):
     """
 
     engine: Literal["ncnn", "torch"] = "ncnn"
-    padding_px: int = Field(64, ge=0, multiple_of=STRIDE_PX)
+    padding_px: int = Field(48, ge=0, multiple_of=STRIDE_PX)
     tile_px: int = Field(640, ge=STRIDE_PX, multiple_of=STRIDE_PX)
 
 
