@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from p2p_core.errors import ConfigError
+from p2p_core.errors import UsageError
 from p2p_core.model.discriminator import PatchGANConfig
 from p2p_core.model.generator import UNetConfig
 from p2p_core.model.losses import ObjectiveConfig
@@ -62,7 +62,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {"facades": facades, "maps": maps,
 
 
 def recipe(name: str) -> RunConfig:
-    """The configuration of this recipe. Raises `ConfigError` for a name nobody knows."""
+    """The configuration of this recipe. Raises `UsageError` for a name nobody knows."""
     if name not in RECIPES:
-        raise ConfigError(f"Unknown recipe {name!r}", remedy=f"Use one of: {', '.join(RECIPES)}")
+        raise UsageError(f"Unknown recipe {name!r}", remedy=f"Use one of: {', '.join(RECIPES)}")
     return RECIPES[name]()
