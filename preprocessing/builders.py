@@ -16,6 +16,7 @@ from preprocessing.holes import HolesBuilder, HolesParameters
 from preprocessing.labels import LabelsBuilder, LabelsParameters
 from preprocessing.maps import MapsBuilder, MapsParameters
 from preprocessing.pairs import PairBuilder
+from preprocessing.palette import PaletteBuilder, PaletteParameters
 from preprocessing.photo_builder import PhotoParameters
 
 __all__ = ["BUILDERS", "BuilderKind"]
@@ -37,6 +38,7 @@ BUILDERS: dict[str, BuilderKind] = {
     "gray": BuilderKind(PhotoParameters, GrayBuilder, "the photos' directory"),
     "labels": BuilderKind(LabelsParameters, LabelsBuilder, "the photos' directory, then that of their label pictures"),
     "holes": BuilderKind(HolesParameters, HolesBuilder, "the photos' directory"),
+    "palette": BuilderKind(PaletteParameters, PaletteBuilder, "the directory of photos, or of palettes as pictures"),
     "folders": BuilderKind(
         FoldersParameters, FoldersBuilder, "the inputs' directory, then the targets'; or one of side-by-side pictures"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydantic import Field
 from p2p_core.files import stable_hash
 from preprocessing.photo_builder import PhotoParameters
 
-__all__ = ["MaskedParameters"]
+__all__ = ["MaskedParameters", "spelt"]
 
 Level = Annotated[int, Field(ge=0, le=255)]
 
@@ -27,3 +28,8 @@ class MaskedParameters(PhotoParameters):
     def rng(self, pair_id: str) -> np.random.Generator:
         """The same for a pair in every build, whichever worker makes it and after whatever else."""
         return np.random.default_rng([self.seed, stable_hash(pair_id)])
+
+
+def spelt(colour: Sequence[int]) -> str:
+    """(red, green, blue) -> `ff8000`."""
+    return bytes(colour).hex()
