@@ -75,7 +75,7 @@ class HolesBuilder(OneDirectoryBuilder):
 
 
 def hole_mask(hole: Hole, size_px: tuple[int, int], area_share: float, rng: np.random.Generator) -> Mask:
-    """(H, W), True in the hole. Sizes of its parts go with the hole's: half an area_share, the same shapes, smaller.
+    """(H, W), True in the hole. A smaller share has smaller parts, not fewer.
 
     Each part of a hole by chance may lie over others and reach over the border; they are drawn until the share is full, and
     of the last the pixels about its middle are taken, as many as are wanted.

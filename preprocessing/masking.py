@@ -17,7 +17,7 @@ Level = Annotated[int, Field(ge=0, le=255)]
 
 
 class MaskedParameters(PhotoParameters):
-    """`fill`: red, green and blue of what is taken away. Mid grey, the 0 of networks; pix2pix's own tools fill with white.
+    """`fill`: red, green and blue of what is taken away. Mid grey, all but 0 to a network; pix2pix's own tools fill with white.
 
     `seed`: another seed takes away other parts.
     """
