@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import archive, data, edges, machine, model, whole
+from flows.cli import archive, data, diff, edges, machine, model, whole
 
 __all__ = ["app"]
 
@@ -33,6 +33,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "translate": archive.translate,
     "export": archive.export,
     "verify": data.verify,
+    "diff": diff.diff,
     "status": archive.status,
     "report": whole.report,
     "doctor": machine.doctor,
