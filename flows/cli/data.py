@@ -14,14 +14,17 @@ __all__ = ["build", "verify"]
 
 def build(
     builder: Annotated[
-        Literal["edges", "maps", "colour", "gray", "labels", "folders"],
+        Literal["edges", "maps", "colour", "gray", "labels", "folders", "frames"],
         typer.Argument(metavar="BUILDER", help="One of those above."),
     ],
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="What the builder takes, in its order.")],
     out: Annotated[Path, typer.Option(metavar="STORE", help="The pair store; new, or an earlier version of it.")],
     split: Annotated[
-        Literal["auto", "name", "directory", "block"],
-        typer.Option(help="How pairs are shared out. auto: block for maps; for the others, directory where train/ is there."),
+        Literal["auto", "name", "source", "directory", "block"],
+        typer.Option(
+            help="How pairs are shared out. auto: block for maps; for the others, directory where train/ is there;"
+            " else source, clip by clip, for frames."
+        ),
     ] = "auto",
     block_px: Annotated[int, typer.Option(min=1, help="Side of a geographic block, in target pixels.")] = 1024,
     buffer_px: Annotated[int, typer.Option(min=0, help="Ground left out beside blocks of another split.")] = 0,
@@ -42,6 +45,8 @@ def build(
     gray     PHOTO_DIR                    photos in gray -> the photos
     labels   PHOTO_DIR LABEL_DIR          label pictures of a palette -> photos, or the other way (--set direction=...)
     folders  INPUT_DIR TARGET_DIR         pictures with the same names; or one DIR of side-by-side pictures
+    frames   INPUT_DIR TARGET_DIR         clips with the same names, frame by frame. A clip is a video, or a directory of
+                                          numbered pictures: landmarks or masks of a video's frames, say
 
     \b
     Examples:
@@ -49,6 +54,8 @@ def build(
       p2p build maps map.tif aerial.tif --out pairs --set tile_px=256 --block-px 2048
       p2p build labels train/ trainannot/ --out pairs --set palette=camvid --set resize_px=[256,256]
       p2p build folders facades/ --out pairs --set input_side=right
+      p2p build frames thermal/ visible/ --out pairs --set every_s=0.5
+      p2p build frames landmarks/ videos/ --out pairs --set first_number=0
     """
     from flows.cli.building import builder_parameters, fitting_split, parse_bounds
     from flows.stages.build import BuildRequest, SplitRequest, one_of_each_reason, tell_build
