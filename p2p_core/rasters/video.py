@@ -122,7 +122,9 @@ class Video:
         """
         last = -1
         with _opened(self._path, packets=False) as capture:
-            while capture.grab():
+            for _ in self.times_ms:
+                if not capture.grab():  # a packet that gives no frame; the next may
+                    continue
                 time_ms = float(capture.get(cv2.CAP_PROP_POS_MSEC))
                 number = bisect_left(self.times_ms, time_ms - _SAME_MS)
                 known = number < len(self.times_ms) and abs(self.times_ms[number] - time_ms) <= _SAME_MS

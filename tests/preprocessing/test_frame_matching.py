@@ -47,11 +47,16 @@ times = st.lists(st.integers(0, 400), unique=True, max_size=30).map(sorted)
 
 
 @given(times, times, st.integers(0, 60))
-def test_no_frame_is_taken_twice_and_none_beyond_the_tolerance(clock_ms, others_ms, tolerance) -> None:
-    found = matched(clock_ms, others_ms, tolerance)
-    taken = [number for number in found if number is not None]
-    assert taken == sorted(set(taken))
-    assert all(abs(others_ms[n] - t) <= tolerance for t, n in zip(clock_ms, found, strict=True) if n is not None)
+def test_each_frame_takes_the_nearest_that_is_left_and_none_beyond_the_tolerance(clock_ms, others_ms, tolerance) -> None:
+    """Against brute force: one after the other takes the nearest of all that come after those taken."""
+    expected: list[int | None] = []
+    last = -1
+    for time_ms in clock_ms:
+        free = [k for k in range(last + 1, len(others_ms)) if abs(others_ms[k] - time_ms) <= tolerance]
+        nearest = min(free, key=lambda k: abs(others_ms[k] - time_ms), default=None)
+        expected.append(nearest)
+        last = last if nearest is None else nearest
+    assert matched(clock_ms, others_ms, tolerance) == expected
 
 
 @given(st.integers(5, 60), st.integers(5, 60), st.integers(0, 20), st.integers(0, 3))

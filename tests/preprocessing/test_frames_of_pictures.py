@@ -87,6 +87,18 @@ def test_pictures_that_were_drawn_at_a_rate_of_their_own_pair_by_time(tmp_path, 
     assert found == [(6 * number, number) for number in range(10)]
 
 
+def test_every_run_of_frames_without_a_counterpart_is_told_once(tmp_path, save_clip, save_numbered, numbers) -> None:
+    save_clip(tmp_path / "A" / "a.avi", range(12))
+    there = [number for number in range(12) if number not in (3, 4, 8, 11)]
+    for number in there:
+        save_numbered(tmp_path / "B" / "a" / f"{number}.png", number)
+    builder = frames(tmp_path, pictures_fps=25, first_number=0)
+    assert numbers(builder) == [(number, number) for number in there]
+    assert rejected(builder) == [(f"a/000000.{ms}000s", "unmatched") for ms in (120, 320, 440)]
+    assert "2 frames, 3 to 4, of the input have none" in details(builder)
+    assert "Frame 8 of the input has none" in details(builder)
+
+
 def test_two_directories_of_pictures_pair_by_number_and_take_no_seconds(tmp_path, save_numbered, numbers) -> None:
     for number in (3, 4, 10):
         save_numbered(tmp_path / "A" / "a" / f"{number}.png", number)

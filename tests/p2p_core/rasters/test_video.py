@@ -50,6 +50,20 @@ def damage(path: Path, at: float) -> Path:
     return path
 
 
+def index_first(path: Path) -> Path:
+    """As MP4s are made for the web: the index before the frames, so that a cut file still opens."""
+    data = path.read_bytes()
+    movie = data.index(b"moov") - 4
+    size = int.from_bytes(data[movie : movie + 4], "big")
+    index, first = bytearray(data[movie : movie + size]), data.index(b"mdat") - 4
+    offsets = index.index(b"stco") + 12
+    for i in range(int.from_bytes(index[offsets - 4 : offsets], "big")):
+        (offset,) = struct.unpack_from(">I", index, offsets + 4 * i)
+        struct.pack_into(">I", index, offsets + 4 * i, offset + size)
+    path.write_bytes(data[:first] + bytes(index) + data[first:movie] + data[movie + size :])
+    return path
+
+
 def seen(video: Video) -> list[tuple[int, int]]:
     """(number, the number its pixels tell) of each frame."""
     return [(frame.number, number_in(frame.read())) for frame in video.frames()]
@@ -87,6 +101,19 @@ def test_a_cut_video_gives_the_whole_frames_before_the_cut(tmp_path, name) -> No
     assert frames == [(number, number) for number in range(len(frames))]
 
 
+@pytest.mark.parametrize("share", [0.55, 0.6, 0.7, 0.8])
+def test_a_cut_video_gives_no_half_picture(tmp_path, share) -> None:
+    path = index_first(save(tmp_path / "c.mp4"))
+    whole = [frame.read() for frame in Video(path).frames()]
+    assert len(whole) == 20
+    video = Video(cut(path, share))
+    frames = [frame.read() for frame in video.frames()]
+    assert video.ends_early
+    assert 0 < len(frames) < 20
+    for frame_HWC, whole_HWC in zip(frames, whole, strict=False):
+        np.testing.assert_array_equal(frame_HWC, whole_HWC)
+
+
 def test_a_video_that_is_cut_before_its_index_is_truncated_not_unknown(tmp_path) -> None:
     with pytest.raises(RasterError, match=r"c\.mp4 ends before its index") as caught:
         Video(cut(save(tmp_path / "c.mp4"), 0.6))
@@ -104,11 +131,24 @@ def test_an_avi_with_a_frame_lost_in_between_has_a_hole_because_all_after_it_com
     assert video.has_hole
 
 
-def test_frames_that_a_decoder_gives_up_leave_the_others_their_numbers(tmp_path) -> None:
+def test_a_frame_that_a_decoder_gives_up_in_between_is_missed_at_its_place(tmp_path) -> None:
+    path = save(tmp_path / "a.avi")
+    chunks = path.read_bytes().split(b"00dc")
+    chunks[9] = chunks[9][:4] + bytes(len(chunks[9]) - 4)  # its length stays, its picture goes
+    path.write_bytes(b"00dc".join(chunks))
+    video = Video(path)
+    assert len(video.times_ms) == 20
+    assert not video.has_hole
+    assert seen(video) == [(number, number) for number in range(20) if number != 7]
+
+
+def test_where_matroska_loses_frames_the_others_keep_their_times_and_the_hole_is_seen(tmp_path) -> None:
     video = Video(damage(save(tmp_path / "d.mkv"), 0.5))
-    frames = seen(video)
-    assert 0 < len(frames) < len(video.times_ms)
-    assert all(number == told for number, told in frames)
+    frames = [(round(frame.time_ms / 40), number_in(frame.read())) for frame in video.frames()]
+    assert 10 < len(frames) < len(video.times_ms) < 20
+    assert all(at == told for at, told in frames)
+    assert frames[-1] == (19, 19)
+    assert video.has_hole
 
 
 @pytest.mark.parametrize(
