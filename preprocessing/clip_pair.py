@@ -77,6 +77,16 @@ class ClipPair:
     def max_pairs(self) -> int:
         return min(len(clip.numbers) for clip in self.clips)
 
+    def refuse_still(self) -> None:
+        """Raises `RasterError` where a video has one picture for all its frames, or none. Decodes until two differ."""
+        for role, clip in zip(ROLES, self.clips, strict=True):
+            if isinstance(clip, VideoClip) and clip.video.is_still():
+                raise RasterError(
+                    f"All frames of the {role} are one picture: it stands still, or is interlaced, which cannot be decoded",
+                    remedy="Leave it out, or deinterlace it",
+                    reason="still",
+                )
+
     def couples(self) -> Iterator[Couple | Note]:
         """In order of time, each frame once; what has no counterpart in between. Raises as `Clip.frames`."""
         clock, other = self.clips[self._clock], self.clips[1 - self._clock]
@@ -104,13 +114,13 @@ class ClipPair:
                 )
 
     def notes_after(self) -> Iterator[Note]:
-        """Of frames that could not be decoded, and of those of the other clip that the clock never asks for."""
+        """Of packets that gave no frame, damaged or meant to be skipped, and of frames that the clock never asks for."""
         for role, clip in zip(ROLES, self.clips, strict=True):
             if isinstance(clip, VideoClip) and clip.lost:
                 first = _seconds(clip.video.times_ms[clip.lost[0]])
                 yield Note(
-                    "damaged",
-                    f"{len(clip.lost)} of {len(clip.numbers)} frames of the {role} cannot be decoded; the first is at {first}",
+                    "undecoded",
+                    f"{len(clip.lost)} of {len(clip.numbers)} packets of the {role} give no frame, the first at {first}",
                 )
         if over := self._left_over():
             yield Note("unmatched", over)

@@ -85,7 +85,7 @@ class VideoClip:
             self.lost += range(expected, frame.number)
             expected = frame.number + 1
             yield ClipFrame(frame.number, frame.time_ms, str(frame.number), frame.read)
-        self.lost += range(expected, len(self.numbers) - self.video.is_cut)
+        self.lost += range(expected, self.video.num_whole)
 
 
 class NumberedPictures:

@@ -111,9 +111,10 @@ class FramesBuilder:
             yield self._rejected(source, source.source_id, error)
 
     def _opened(self, source: FramesSource) -> ClipPair:
-        """Raises `RasterError` where a clip cannot be read, or shows another part of the scene than the other."""
+        """Raises `RasterError` where a clip cannot be read, stands still, or shows another part of the scene than the other."""
         pair = ClipPair(source.clips, self.parameters)
         _require_one_aspect(*(clip.size_px for clip in pair.clips))
+        pair.refuse_still()
         return pair
 
     def _outcome(self, source: FramesSource, couple: Couple) -> Outcome:

@@ -33,7 +33,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 _SAME_MS = 0.01  # by rounding
 _HOLE = 1.5  # periods
-_SOUND_S = 1.0  # a Matroska file tells how long it lasts, which may be how long its sound does
+_REORDERED = 17  # H.264 and HEVC keep no more than 16 frames back
 
 
 class VideoFrame:
@@ -102,9 +102,18 @@ class Video:
 
     @property
     def ends_early(self) -> bool:
-        """The file is cut, or its frames end before its header says."""
-        spare = self.fps * _SOUND_S if self.container == "matroska" else 0
-        return self.is_cut or len(self.times_ms) + spare < self.num_declared
+        """The file is cut, or its frames end before its header says. (Matroska says how long it lasts, or its sound does.)"""
+        return self.is_cut or (self.container != "matroska" and len(self.times_ms) < self.num_declared)
+
+    @property
+    def num_whole(self) -> int:
+        """How many frames, from the first, are all there. At a cut the last may be half a picture, and frames that are shown
+        before others but stored after them are missing."""
+        if not self.is_cut:
+            return len(self.times_ms)
+        near_end = range(max(1, len(self.times_ms) - _REORDERED), len(self.times_ms) - 1)
+        gaps = (k for k in near_end if self.times_ms[k] - self.times_ms[k - 1] > _HOLE * self.period_ms)
+        return next(gaps, len(self.times_ms) - 1)
 
     @property
     def has_hole(self) -> bool:
@@ -113,14 +122,37 @@ class Video:
             return False
         if self.container == "avi":
             return not self.is_cut  # what is short although its end is there lacks something in between
-        return bool((np.diff(self.times_ms) > _HOLE * self.period_ms).any())
+        return bool((np.diff(self.times_ms[: self.num_whole]) > _HOLE * self.period_ms).any())
+
+    def is_still(self) -> bool:
+        """Whether all frames are one picture, as those of interlaced video are here: OpenCV 5.0 fails to convert
+        them, without a word, and gives what its memory held.
+
+        Raises:
+            RasterError: there is no frame that can be decoded.
+        """
+        first_HWC: NDArray[np.uint8] | None = None
+        for frame in self.frames():
+            pixels_HWC = frame.read()
+            if first_HWC is None:
+                first_HWC = pixels_HWC
+            elif not np.array_equal(first_HWC, pixels_HWC):
+                return False
+        if first_HWC is None:
+            raise RasterError(
+                f"None of the {len(self.times_ms)} frames of {self.name} can be decoded: OpenCV does not know the codec,"
+                " or they are damaged",
+                remedy="Encode it as H.264, for example",
+                reason="unsupported",
+            )
+        return self.num_whole > 1
 
     def frames(self) -> Iterator[VideoFrame]:
-        """Every frame that can be decoded, in order; of a cut video without the last, which may be half a picture.
+        """Every one of the first `num_whole` frames that can be decoded, in order.
 
         Raises `RasterError` where their times make no order.
         """
-        last = -1
+        last, whole = -1, self.num_whole
         with _opened(self._path, packets=False) as capture:
             for _ in self.times_ms:
                 if not capture.grab():  # a packet that gives no frame; the next may
@@ -130,12 +162,12 @@ class Video:
                 known = number < len(self.times_ms) and abs(self.times_ms[number] - time_ms) <= _SAME_MS
                 if not known or number <= last:
                     raise RasterError(
-                        f"The times of {self.name} are out of order at {time_ms / 1000:.3f} s",
+                        f"The times of {self.name} are out of order at {time_ms / 1000:.3f} s (as of an AVI with B-frames)",
                         remedy="Encode it again",
                         reason="no_times",
                     )
                 last = number
-                if self.is_cut and number == len(self.times_ms) - 1:
+                if number >= whole:
                     return
                 yield VideoFrame(number, time_ms, capture, self.name)
 

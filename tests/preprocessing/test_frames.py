@@ -134,8 +134,8 @@ def test_frames_a_decoder_gives_up_are_counted_and_no_other_takes_their_place(tm
     for match in ("time", "number"):
         builder = frames(tmp_path, match=match)
         assert numbers(builder) == [(number, number) for number in range(20) if number not in (7, 12)]
-        assert ("a", "damaged") in rejected(builder)
-        assert "2 of 20 frames of the input cannot be decoded; the first is at 0.280 s" in details(builder)
+        assert ("a", "undecoded") in rejected(builder)
+        assert "2 of 20 packets of the input give no frame, the first at 0.280 s" in details(builder)
 
 
 def test_broken_clips_are_rejected_with_their_reasons_and_no_place_is_told(tmp_path, save_clip, numbers) -> None:
@@ -163,6 +163,14 @@ def test_broken_clips_are_rejected_with_their_reasons_and_no_place_is_told(tmp_p
     assert str(tmp_path) not in details(builder)
     assert "The input has 48x64 px and the target 64x48" in details(builder)
     assert "target/bare.mp4 ends before its index" in details(builder)
+
+
+def test_a_video_that_stands_still_is_refused_for_so_does_an_interlaced_one(tmp_path, save_clip, numbers) -> None:
+    save_clip(tmp_path / "A" / "a.avi", range(6))
+    save_clip(tmp_path / "B" / "a.avi", [5] * 6)
+    assert rejected(frames(tmp_path)) == [("a", "still")]
+    save_clip(tmp_path / "B" / "a.avi", [5] * 5 + [6])
+    assert len(numbers(frames(tmp_path))) == 6
 
 
 def test_a_uniform_frame_is_rejected_by_its_own_id(tmp_path, save_clip, save_picture, save_numbered) -> None:

@@ -13,6 +13,9 @@ from p2p_core.errors import RasterError
 from p2p_core.rasters.video import Video
 from p2p_core.rasters.video_container import container_of, is_cut
 
+MADE = Path(__file__).resolve().parents[2] / "data" / "videos"
+"""Made by FFmpeg of frames as below, for OpenCV has no such encoder: H.264 with B-frames, 30 frames; the same interlaced, 8."""
+
 KINDS = {"a.avi": "MJPG", "b.avi": "FFV1", "c.mp4": "mp4v", "d.mkv": "FFV1", "e.webm": "VP80", "f.mov": "mp4v"}
 
 
@@ -129,6 +132,26 @@ def test_an_avi_with_a_frame_lost_in_between_has_a_hole_because_all_after_it_com
     assert (7, 7) not in frames, "no frame is lost: this test shows nothing"
     assert (17, 18) in frames
     assert video.has_hole
+
+
+def test_frames_that_are_stored_out_of_order_come_in_order_and_stop_where_one_is_missing(tmp_path) -> None:
+    whole = MADE / "h264_b_frames.mp4"
+    assert seen(Video(whole)) == [(number, number) for number in range(30)]
+    assert not Video(whole).is_still()
+    data = whole.read_bytes()
+    path = tmp_path / "cut.mp4"
+    counts = set()
+    for length in range(len(data) - 400, len(data) - 10, 13):
+        path.write_bytes(data[:length])
+        frames = seen(Video(path))
+        assert frames == [(number, number) for number in range(len(frames))]
+        counts.add(len(frames))
+    assert len(counts) > 3
+
+
+def test_interlaced_video_which_opencv_does_not_convert_is_found_out(tmp_path) -> None:
+    assert Video(MADE / "h264_interlaced.mp4").is_still()
+    assert not Video(save(tmp_path / "a.avi")).is_still()
 
 
 def test_a_frame_that_a_decoder_gives_up_in_between_is_missed_at_its_place(tmp_path) -> None:
