@@ -56,7 +56,7 @@ class Video:
 
     Attributes:
         height_px, width_px: of a frame, upright.
-        fps: frames a second on average, as the header says.
+        fps: frames a second, as the header says.
         container, is_cut: as `video_container` says.
         num_declared: how many frames the header says, or its duration comes to; 0 where it says nothing.
         times_ms: of every frame in the file, in ascending order, from 0: presentation times of the packets.
@@ -97,8 +97,9 @@ class Video:
 
     @property
     def period_ms(self) -> float:
-        """From one frame to the next, on average."""
-        return 1000 / self.fps
+        """From one frame to the next, on average: of the frames that are there, for a header's rate may be that of a clock."""
+        steps = len(self.times_ms) - 1
+        return (self.times_ms[-1] - self.times_ms[0]) / steps if steps else 1000 / self.fps
 
     @property
     def ends_early(self) -> bool:
@@ -154,13 +155,14 @@ class Video:
         """
         last, whole = -1, self.num_whole
         with _opened(self._path, packets=False) as capture:
-            for _ in self.times_ms:
+            for attempt in range(len(self.times_ms)):
                 if not capture.grab():  # a packet that gives no frame; the next may
                     continue
                 time_ms = float(capture.get(cv2.CAP_PROP_POS_MSEC))
                 number = bisect_left(self.times_ms, time_ms - _SAME_MS)
                 known = number < len(self.times_ms) and abs(self.times_ms[number] - time_ms) <= _SAME_MS
-                if not known or number <= last:
+                late = self.container == "avi" and number != attempt  # as B-frames make it, all by some frames
+                if not known or number <= last or late:
                     raise RasterError(
                         f"The times of {self.name} are out of order at {time_ms / 1000:.3f} s (as of an AVI with B-frames)",
                         remedy="Encode it again",

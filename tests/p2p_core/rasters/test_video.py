@@ -14,7 +14,8 @@ from p2p_core.rasters.video import Video
 from p2p_core.rasters.video_container import container_of, is_cut
 
 MADE = Path(__file__).resolve().parents[2] / "data" / "videos"
-"""Made by FFmpeg of frames as below, for OpenCV has no such encoder: H.264 with B-frames, 30 frames; the same interlaced, 8."""
+"""Made by FFmpeg of frames as below, for OpenCV has no such encoder: H.264 with B-frames, 30 frames; the same interlaced, 8;
+MPEG-4 with B-frames in AVI, 8."""
 
 KINDS = {"a.avi": "MJPG", "b.avi": "FFV1", "c.mp4": "mp4v", "d.mkv": "FFV1", "e.webm": "VP80", "f.mov": "mp4v"}
 
@@ -147,6 +148,13 @@ def test_frames_that_are_stored_out_of_order_come_in_order_and_stop_where_one_is
         assert frames == [(number, number) for number in range(len(frames))]
         counts.add(len(frames))
     assert len(counts) > 3
+
+
+def test_an_avi_with_b_frames_whose_times_come_late_gives_no_frame() -> None:
+    frames = Video(MADE / "mpeg4_b_frames.avi").frames()
+    with pytest.raises(RasterError, match=r"out of order at 0\.040 s") as caught:
+        next(frames)
+    assert caught.value.reason == "no_times"
 
 
 def test_interlaced_video_which_opencv_does_not_convert_is_found_out(tmp_path) -> None:
