@@ -11,6 +11,7 @@ from p2p_core.config import Config
 from preprocessing.colour import ColourBuilder, ColourParameters
 from preprocessing.edges.builder import EdgesBuilder, EdgesParameters
 from preprocessing.folders import FoldersBuilder, FoldersParameters
+from preprocessing.frames import FramesBuilder, FramesParameters
 from preprocessing.gray import GrayBuilder
 from preprocessing.holes import HolesBuilder, HolesParameters
 from preprocessing.labels import LabelsBuilder, LabelsParameters
@@ -42,4 +43,5 @@ BUILDERS: dict[str, BuilderKind] = {
     "folders": BuilderKind(
         FoldersParameters, FoldersBuilder, "the inputs' directory, then the targets'; or one of side-by-side pictures"
     ),
+    "frames": BuilderKind(FramesParameters, FramesBuilder, "the input clips' directory, then the target clips'"),
 }

@@ -26,7 +26,7 @@ from preprocessing.align import resize_nearest
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 from preprocessing.photo_builder import PhotoParameters
-from preprocessing.photos import fitted, fitted_photo, read_photo
+from preprocessing.photos import fitted, fitted_photo, have_one_aspect, read_photo
 from preprocessing.pictures import to_encoding
 from preprocessing.quality import twins
 from preprocessing.split import directory_split
@@ -195,7 +195,7 @@ class LabelsBuilder:
 def _require_one_aspect(photo_HWC: NDArray[Any], labels_HWC: NDArray[Any]) -> None:
     """Raises `RasterError` unless one picture is the other at some scale, to a pixel of the labels."""
     (height, width), (label_height, label_width) = photo_HWC.shape[:2], labels_HWC.shape[:2]
-    if abs(label_height - height * label_width / width) >= 1 and abs(label_width - width * label_height / height) >= 1:
+    if not have_one_aspect((height, width), (label_height, label_width)):
         raise RasterError(
             f"The photo has {width}x{height} px and its labels {label_width}x{label_height}: one is not the other at a scale",
             remedy="Crop both to the same view",

@@ -51,11 +51,11 @@ def find_pictures(directory: Path) -> Pictures:
     return Pictures(directory, by_name, tuple(others))
 
 
-def match_pictures(inputs: Pictures, targets: Pictures) -> dict[str, tuple[Path, Path]]:
-    """Name -> (input, target).
+def match_pictures(inputs: Pictures, targets: Pictures, *, what: str = "pictures") -> dict[str, tuple[Path, Path]]:
+    """Name -> (input, target). `what` messages call them.
 
     Raises:
-        PairingError: a picture has no counterpart. Names one, the nearest name there is, and how many more there are.
+        PairingError: one has no counterpart. Names it, the nearest name there is, and how many more there are.
     """
     for here, there in ((inputs, targets), (targets, inputs)):
         alone = sorted(here.by_name.keys() - there.by_name.keys())
@@ -64,7 +64,7 @@ def match_pictures(inputs: Pictures, targets: Pictures) -> dict[str, tuple[Path,
             nearest = difflib.get_close_matches(alone[0], sorted(free), n=1, cutoff=0.0)[0]
             raise PairingError(
                 f"{here.by_name[alone[0]]} has no counterpart of its name in {there.directory}"
-                f" (the nearest is {nearest!r}); {len(alone)} of {len(here.by_name)} pictures have none",
+                f" (the nearest is {nearest!r}); {len(alone)} of {len(here.by_name)} {what} have none",
                 remedy="Give each pair one name in both directories, or remove what has no counterpart",
             )
     return {name: (path, targets.by_name[name]) for name, path in inputs.by_name.items()}

@@ -14,7 +14,7 @@ from p2p_core.rasters.protocol import full_window
 from p2p_core.rasters.registry import open_raster
 from preprocessing.align import resize
 
-__all__ = ["Fit", "fitted", "fitted_photo", "read_photo", "to_rgb"]
+__all__ = ["Fit", "fitted", "fitted_photo", "have_one_aspect", "read_photo", "to_rgb"]
 
 Fit = Literal["crop", "stretch"]
 """What becomes of a picture of another aspect: its middle is cut out, or it is stretched."""
@@ -63,6 +63,12 @@ def fitted(
     """A picture at `size_px`, (height, width); `resized(part_HWC, height_px, width_px)` scales what is kept of it."""
     height_px, width_px = size_px
     return resized(_middle(picture_HWC, height_px / width_px) if fit == "crop" else picture_HWC, height_px, width_px)
+
+
+def have_one_aspect(size_px: tuple[int, int], other_px: tuple[int, int]) -> bool:
+    """Whether a picture of `other_px`, (height, width), is one of `size_px` at some scale, to a pixel of its own."""
+    (height, width), (other_height, other_width) = size_px, other_px
+    return abs(other_height - height * other_width / width) < 1 or abs(other_width - width * other_height / height) < 1
 
 
 def _middle(picture_HWC: NDArray[Any], aspect: float) -> NDArray[Any]:

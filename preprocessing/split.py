@@ -19,6 +19,7 @@ __all__ = [
     "DirectorySplit",
     "Fractions",
     "NameSplit",
+    "SourceSplit",
     "SplitRule",
     "Splittable",
     "directory_split",
@@ -68,6 +69,20 @@ class NameSplit(Config):
 
     def assign(self, item: Splittable) -> str | Rejected:
         return self.fractions.at(stable_hash(f"{self.seed}:{item.pair_id}") / _HASH_RANGE)
+
+
+class SourceSplit(Config):
+    """By a hash of the source's id: all pairs of a clip go to one split, for its frames are nearly one picture.
+
+    A clip keeps its split whatever else comes or goes. Shares are of clips, and hold on average: a few clips may miss a split.
+    """
+
+    kind: Literal["source"] = "source"
+    fractions: Fractions = Fractions()
+    seed: int = 0
+
+    def assign(self, item: Splittable) -> str | Rejected:
+        return self.fractions.at(stable_hash(f"{self.seed}:{item.source_id}") / _HASH_RANGE)
 
 
 class DirectorySplit(Config):
@@ -181,4 +196,4 @@ _DETAILS = {
     "buffer": "Within {rule.buffer_px} px of it lie blocks of more than one split",
 }
 
-SplitRule = Annotated[NameSplit | DirectorySplit | BlockSplit, Field(discriminator="kind")]
+SplitRule = Annotated[NameSplit | SourceSplit | DirectorySplit | BlockSplit, Field(discriminator="kind")]

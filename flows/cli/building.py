@@ -27,11 +27,13 @@ def builder_parameters(builder: str, num_sources: int, settings: Sequence[str]) 
     return with_settings(defaults, settings).model_dump(mode="json")
 
 
-def fitting_split(builder: str, sources: Sequence[Path]) -> Literal["block", "directory", "name"]:
-    """By geographic block for rasters; as the folders lie where they are called train, val and test."""
+def fitting_split(builder: str, sources: Sequence[Path]) -> Literal["block", "directory", "name", "source"]:
+    """By geographic block for rasters; as the folders lie where they are called train, val and test; frames by clip."""
     if builder == "maps":
         return "block"
-    return "directory" if any((sources[0] / split).is_dir() for split in SPLITS) else "name"
+    if any((sources[0] / split).is_dir() for split in SPLITS):
+        return "directory"
+    return "source" if builder == "frames" else "name"
 
 
 def parse_bounds(text: str) -> Bounds:

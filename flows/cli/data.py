@@ -14,14 +14,17 @@ __all__ = ["build", "verify"]
 
 def build(
     builder: Annotated[
-        Literal["edges", "maps", "colour", "gray", "labels", "holes", "palette", "folders"],
+        Literal["edges", "maps", "colour", "gray", "labels", "holes", "palette", "folders", "frames"],
         typer.Argument(metavar="BUILDER", help="One of those above."),
     ],
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="What the builder takes, in its order.")],
     out: Annotated[Path, typer.Option(metavar="STORE", help="The pair store; new, or an earlier version of it.")],
     split: Annotated[
-        Literal["auto", "name", "directory", "block"],
-        typer.Option(help="How pairs are shared out. auto: block for maps; for the others, directory where train/ is there."),
+        Literal["auto", "name", "source", "directory", "block"],
+        typer.Option(
+            help="How pairs are shared out. auto: block for maps; for the others, directory where train/ is there;"
+            " else source, clip by clip, for frames."
+        ),
     ] = "auto",
     block_px: Annotated[int, typer.Option(min=1, help="Side of a geographic block, in target pixels.")] = 1024,
     buffer_px: Annotated[int, typer.Option(min=0, help="Ground left out beside blocks of another split.")] = 0,
@@ -44,6 +47,8 @@ def build(
     holes    PHOTO_DIR                    photos with a hole -> the photos: in the centre, or by chance (--set hole=random)
     palette  PICTURE_DIR                  five dominant colours as stripes, some of them missing -> all of them
     folders  INPUT_DIR TARGET_DIR         pictures with the same names; or one DIR of side-by-side pictures
+    frames   INPUT_DIR TARGET_DIR         clips with the same names, frame by frame. A clip is a video, or a directory of
+                                          numbered pictures: landmarks or masks of a video's frames, say
 
     \b
     Examples:
@@ -54,6 +59,8 @@ def build(
       p2p build holes photos/ --out pairs --set hole=random --set area_share=0.3 --set seed=7 --set fill=[255,255,255]
       p2p build palette photos/ --out pairs --set num_missing=3
       p2p build folders facades/ --out pairs --set input_side=right
+      p2p build frames thermal/ visible/ --out pairs --set every_s=0.5
+      p2p build frames landmarks/ videos/ --out pairs --set first_number=0
 
     \b
     Of holes:    hole=centre, rectangles, strokes or random (both). area_share is of the picture's pixels: 0.25 is a centre of

@@ -16,9 +16,10 @@ from p2p_core.progress import ProgressLine
 from p2p_core.rasters.grid import Bounds
 from preprocessing.build import BuildSummary, build_dataset
 from preprocessing.builders import BUILDERS, BuilderKind
+from preprocessing.frames import FramesBuilder
 from preprocessing.maps import MapsBuilder
 from preprocessing.pairs import PairBuilder, Rejected
-from preprocessing.split import BlockSplit, DirectorySplit, Fractions, NameSplit
+from preprocessing.split import BlockSplit, DirectorySplit, Fractions, NameSplit, SourceSplit, SplitRule
 
 __all__ = ["BuildRequest", "SplitRequest", "build", "builder_kind", "one_of_each_reason", "tell_build"]
 
@@ -27,13 +28,14 @@ class SplitRequest(Config):
     """How pairs are shared out.
 
     Attributes:
-        kind: `name` by a hash of the pair's name, `directory` as the sources lie, `block` by geographic block.
+        kind: `name` by a hash of the pair's name, `source` by a hash of its source's (a clip's, say), `directory` as the
+            sources lie, `block` by geographic block.
         block_px, buffer_px: of `block`, in the target's pixels.
         reserved: of `block`, ground no pair may touch: (west, south, east, north) in the target's CRS.
         wraps: of `block`, the target goes round the globe.
     """
 
-    kind: Literal["name", "directory", "block"] = "name"
+    kind: Literal["name", "source", "directory", "block"] = "name"
     fractions: Fractions = Fractions()
     seed: int = 0
     block_px: int = Field(1024, ge=1)
@@ -106,20 +108,27 @@ def builder_kind(name: str) -> BuilderKind:
     return BUILDERS[name]
 
 
-def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> NameSplit | DirectorySplit | BlockSplit:
+def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
     if request.kind != "block" and (request.reserved or request.buffer_px):
         raise UsageError(
             f"A split by {request.kind} knows no ground: it would ignore what is to be reserved or left out",
             remedy="Split by block, or leave out --reserve and --buffer-px",
         )
     if request.kind == "name":
+        if isinstance(builder, FramesBuilder):
+            raise UsageError(
+                "A split by name would put frames of one clip, which are nearly the same picture, into several splits",
+                remedy="Split by source or by directory",
+            )
         return NameSplit(fractions=request.fractions, seed=request.seed)
+    if request.kind == "source":
+        return SourceSplit(fractions=request.fractions, seed=request.seed)
     if request.kind == "directory":
         return DirectorySplit()
     if not isinstance(builder, MapsBuilder):
         raise UsageError(
             f"Builder {builder.name} makes pairs without a place, which cannot be split by block",
-            remedy="Use --split name or --split directory",
+            remedy="Use --split name, source or directory",
         )
     return BlockSplit(
         area=builder.area(),

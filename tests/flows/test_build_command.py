@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import cv2
 import numpy as np
 import pytest
 import skimage.data
@@ -93,3 +94,39 @@ def test_palettes_with_as_many_missing_stripes_as_were_set_make_a_store(
     assert (input_NHWC != target_NHWC).any(axis=-1).sum(axis=(1, 2)).tolist() == [4 * 2 * 4] * len(input_NHWC)
     assert run([*command, "--set", "fit=crop"]) == 1
     assert "fit: Input should be 'stretch'" in capsys.readouterr().err
+
+
+def test_frames_of_clips_make_a_store_split_clip_by_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo_HWC = skimage.data.astronaut()
+    for side in ("drawn", "filmed"):
+        (tmp_path / side).mkdir()
+    for clip in range(12):
+        writer = cv2.VideoWriter(str(tmp_path / "filmed" / f"clip {clip}.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+        (tmp_path / "drawn" / f"clip {clip}").mkdir()
+        for k in range(4):
+            view_HWC = np.ascontiguousarray(photo_HWC[20 * clip : 20 * clip + 48, 40 + 8 * k : 104 + 8 * k])
+            writer.write(cv2.cvtColor(view_HWC, cv2.COLOR_RGB2BGR))
+            Image.fromarray(view_HWC).convert("L").save(tmp_path / "drawn" / f"clip {clip}" / f"{k}.png")
+        writer.release()
+    command = ["build", "frames", str(tmp_path / "drawn"), str(tmp_path / "filmed"), "--out", str(tmp_path / "pairs")]
+    settings = ["--set", "resize_px=[32,32]", "--set", "first_number=0", "--set", "input_encoding=gray"]
+    assert run([*command, *settings]) == 0
+    assert "rejected 0" in capsys.readouterr().out
+    store = PairStore.open(tmp_path / "pairs")
+    assert store.manifest.split_rule["kind"] == "source"
+    assert sum(store.manifest.counts.values()) == 48
+    assert all(count % 4 == 0 for count in store.manifest.counts.values())
+    input_HWC, target_HWC = store.split("train").read(0)
+    assert np.abs(input_HWC[..., 0] - target_HWC @ [0.299, 0.587, 0.114]).mean() < 6
+    assert run([*command, *settings]) == 0
+    assert "unchanged" in capsys.readouterr().out
+
+
+def test_frames_split_by_name_are_wrong_usage_for_a_clip_would_lie_on_both_sides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("A", "B"):
+        (tmp_path / side).mkdir()
+    command = ["build", "frames", str(tmp_path / "A"), str(tmp_path / "B"), "--out", str(tmp_path / "pairs"), "--split", "name"]
+    assert run(command) == 2
+    assert "Split by source or by directory" in capsys.readouterr().err

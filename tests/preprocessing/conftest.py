@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import rasterio
@@ -57,6 +58,32 @@ def write_geotiff(
         compress="deflate",
     ) as dataset:
         dataset.write(np.moveaxis(pixels_HWC, 2, 0))
+    return path
+
+
+def numbered_picture(number: int, height_px: int = 48, width_px: int = 64) -> Pixels:
+    """RGB noise above, below it eight bars, one for each bit of the number (modulo 256)."""
+    pixels_HWC = make_picture(48, 64, 1)
+    for bit in range(8):
+        pixels_HWC[24:, 8 * bit : 8 * bit + 8] = 255 * (number >> bit & 1)
+    return cv2.resize(pixels_HWC, (width_px, height_px), interpolation=cv2.INTER_NEAREST)
+
+
+def number_in_picture(pixels_HWC: Pixels) -> int:
+    """What `numbered_picture` wrote, whatever became of its size, bands and contrast."""
+    y_px, width_px = pixels_HWC.shape[0] * 3 // 4, pixels_HWC.shape[1]
+    return sum(int(pixels_HWC[y_px, (2 * bit + 1) * width_px // 16, 0] > 127) << bit for bit in range(8))
+
+
+def write_clip(
+    path: Path, numbers: Sequence[int], *, fps: float = 25, codec: str = "FFV1", size_px: tuple[int, int] = (48, 64)
+) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, size_px[::-1])
+    assert writer.isOpened()
+    for number in numbers:
+        writer.write(np.ascontiguousarray(numbered_picture(number, *size_px)[..., ::-1]))
+    writer.release()
     return path
 
 
@@ -121,6 +148,24 @@ def made_builder() -> type[MadeBuilder]:
 def tree() -> Callable[[Path], dict[str, bytes]]:
     """Every file under a directory by its relative path."""
     return lambda root: {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def save_clip() -> Callable[..., Path]:
+    """(path, numbers, fps=25, codec="FFV1", size_px=(48, 64)): a video whose frames tell these numbers in their pixels."""
+    return write_clip
+
+
+@pytest.fixture
+def save_numbered() -> Callable[[Path, int], Path]:
+    """(path, number): a picture that tells the number as a frame of `save_clip` does."""
+    return lambda path, number: write_picture(path, numbered_picture(number))
+
+
+@pytest.fixture
+def number_in() -> Callable[[Pixels], int]:
+    """The number in a picture of `save_clip` or `save_numbered`."""
+    return number_in_picture
 
 
 @pytest.fixture

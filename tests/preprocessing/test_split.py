@@ -14,7 +14,7 @@ from p2p_core.geometry import TileGrid, Window
 from p2p_core.pairstore.schema import PairRecord
 from preprocessing.gaps import smallest_gap_px, smallest_gap_to_px
 from preprocessing.pairs import Rejected
-from preprocessing.split import BlockSplit, DirectorySplit, Fractions, NameSplit
+from preprocessing.split import BlockSplit, DirectorySplit, Fractions, NameSplit, SourceSplit
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,20 @@ def test_names_are_shared_out_as_asked() -> None:
     assert {rule.assign(Item(f"{i}")) for i in range(50)} == {"train", "val", "test"}
     everything = NameSplit(fractions=Fractions(train=1, val=0, test=0))
     assert {everything.assign(Item(f"{i}")) for i in range(200)} == {"train"}
+
+
+@given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20), st.integers(0, 3))
+def test_by_source_all_pairs_of_one_go_together_whatever_else_there_is(source: str, one: str, other: str, seed: int) -> None:
+    rule = SourceSplit(seed=seed)
+    assert rule.assign(Item(one, source)) == rule.assign(Item(other, source, attributes={"split": "val"}))
+
+
+def test_sources_are_shared_out_as_asked() -> None:
+    rule = SourceSplit(fractions=Fractions(train=0.5, val=0.3, test=0.2))
+    counts = Counter(str(rule.assign(Item("p", f"clip {i}"))) for i in range(5000))
+    assert [counts[split] for split in ("train", "val", "test")] == pytest.approx([2500, 1500, 1000], abs=120)
+    reseeded = SourceSplit(fractions=rule.fractions, seed=1)
+    assert any(rule.assign(Item("p", f"{i}")) != reseeded.assign(Item("p", f"{i}")) for i in range(20))
 
 
 def test_directories_decide_and_what_lies_in_none_is_rejected() -> None:
