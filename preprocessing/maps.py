@@ -6,7 +6,6 @@ origin lies in it, row by row. Legend: H W pixels, C bands.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from p2p_core.errors import EmptySourceError, RasterError, UsageError
 from p2p_core.files import sha256_json
 from p2p_core.geometry import TileGrid, Window
 from p2p_core.pairstore.layout import ROLES
-from p2p_core.rasters.grid import SLIVER_PX, Bounds
+from p2p_core.rasters.grid import Bounds, Grid
 from p2p_core.rasters.protocol import Raster, full_window, grid_of
 from p2p_core.rasters.registry import open_raster, source_digest
 from preprocessing.align import open_aligned
@@ -122,17 +121,19 @@ class MapsBuilder:
         with open_raster(self.rasters[1]) as target:
             return _area(target, self.parameters.bounds)
 
-    def window_around(self, bounds: Bounds) -> Window:
-        """The smallest window of the target's pixels that holds `bounds`: for ground to be reserved.
-
-        Raises:
-            RasterError: the target cannot be read or lies nowhere.
-        """
+    def grid(self) -> Grid:
+        """The target's. Raises `RasterError`: the target cannot be read or lies nowhere."""
         with open_raster(self.rasters[1]) as target:
-            a, _, c, _, e, f = grid_of(target).transform
-        x0, x1 = math.floor((bounds.west - c) / a + SLIVER_PX), math.ceil((bounds.east - c) / a - SLIVER_PX)
-        y0, y1 = math.floor((bounds.north - f) / e + SLIVER_PX), math.ceil((bounds.south - f) / e - SLIVER_PX)
-        return Window(y0, x0, y1 - y0, x1 - x0)
+            return grid_of(target)
+
+    def window_around(self, bounds: Bounds) -> Window:
+        """The smallest window of the target's pixels that holds `bounds`: for ground to be reserved. Raises as `grid`."""
+        return self.grid().around(bounds)
+
+    def windows(self) -> Sequence[Window]:
+        """Every tile that `build` looks at, row by row. Raises as `area`."""
+        area = self.area()
+        return [window.shift(area.y_px, area.x_px) for window in _tile_grid(area, self.parameters)]
 
     def sources(self) -> Sequence[MapsSource]:
         """Raises as `PairBuilder.sources`, and `SizeMismatchError` where the rasters do not cover the same ground."""
@@ -207,12 +208,16 @@ def _area(target: Raster, bounds: Bounds | None) -> Window:
 
 
 def _tiles_by_block(area: Window, parameters: MapsParameters) -> dict[tuple[int, int], list[Window]]:
-    stride_px = parameters.stride_px or parameters.tile_px
     blocks: dict[tuple[int, int], list[Window]] = {}
-    for window in TileGrid(area.height_px, area.width_px, parameters.tile_px, stride_px):
+    for window in _tile_grid(area, parameters):
         block = window.y_px // parameters.source_px, window.x_px // parameters.source_px
         blocks.setdefault(block, []).append(window.shift(area.y_px, area.x_px))
     return blocks
+
+
+def _tile_grid(area: Window, parameters: MapsParameters) -> TileGrid:
+    """Its windows begin at the area's corner."""
+    return TileGrid(area.height_px, area.width_px, parameters.tile_px, parameters.stride_px or parameters.tile_px)
 
 
 def _require_bands(raster: Raster, encoding_name: str) -> None:

@@ -10,15 +10,17 @@ from pydantic import Field
 from flows.stages.executors import Workers, executor_of
 from p2p_core.config import Config
 from p2p_core.errors import UsageError
+from p2p_core.geometry import Window
 from p2p_core.pairstore.layout import SPLITS, StoreLayout
 from p2p_core.pairstore.reader import PairStore
 from p2p_core.progress import ProgressLine
 from p2p_core.rasters.grid import Bounds
 from preprocessing.build import BuildSummary, build_dataset
 from preprocessing.builders import BUILDERS, BuilderKind
+from preprocessing.latitude import PAPER_FRACTIONS, latitude_split
 from preprocessing.maps import MapsBuilder
 from preprocessing.pairs import PairBuilder, Rejected
-from preprocessing.split import BlockSplit, DirectorySplit, Fractions, NameSplit
+from preprocessing.split import BlockSplit, DirectorySplit, Fractions, LatitudeSplit, NameSplit, SplitRule
 
 __all__ = ["BuildRequest", "SplitRequest", "build", "builder_kind", "one_of_each_reason", "tell_build"]
 
@@ -27,17 +29,21 @@ class SplitRequest(Config):
     """How pairs are shared out.
 
     Attributes:
-        kind: `name` by a hash of the pair's name, `directory` as the sources lie, `block` by geographic block.
-        block_px, buffer_px: of `block`, in the target's pixels.
-        reserved: of `block`, ground no pair may touch: (west, south, east, north) in the target's CRS.
+        kind: `name` by a hash of the pair's name, `directory` as the sources lie, `block` by geographic block, `latitude` in
+            bands from north to south, train and test on the two sides of the median as in the paper.
+        fractions: the shares; the default of each kind unless given. `directory` knows none.
+        seed: of `name` and `block`.
+        block_px: of `block`, in the target's pixels.
+        buffer_px: of `block` (0 unless given) and `latitude` (half a tile), in the target's pixels.
+        reserved: of both, ground no pair may touch: (west, south, east, north) in the target's CRS.
         wraps: of `block`, the target goes round the globe.
     """
 
-    kind: Literal["name", "directory", "block"] = "name"
-    fractions: Fractions = Fractions()
+    kind: Literal["name", "directory", "block", "latitude"] = "name"
+    fractions: Fractions | None = None
     seed: int = 0
     block_px: int = Field(1024, ge=1)
-    buffer_px: int = Field(0, ge=0)
+    buffer_px: int | None = Field(None, ge=0)
     reserved: tuple[Bounds, ...] = ()
     wraps: bool = False
 
@@ -106,27 +112,38 @@ def builder_kind(name: str) -> BuilderKind:
     return BUILDERS[name]
 
 
-def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> NameSplit | DirectorySplit | BlockSplit:
-    if request.kind != "block" and (request.reserved or request.buffer_px):
-        raise UsageError(
-            f"A split by {request.kind} knows no ground: it would ignore what is to be reserved or left out",
-            remedy="Split by block, or leave out --reserve and --buffer-px",
-        )
-    if request.kind == "name":
-        return NameSplit(fractions=request.fractions, seed=request.seed)
-    if request.kind == "directory":
-        return DirectorySplit()
+def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
+    if request.kind == "directory" and request.fractions:
+        raise UsageError("Directories decide the shares of a split by directory", remedy="Leave out --fractions")
+    if request.kind in ("name", "directory"):
+        if request.reserved or request.buffer_px:
+            raise UsageError(
+                f"A split by {request.kind} knows no ground: it would ignore what is to be reserved or left out",
+                remedy="Split by block or latitude, or leave out --reserve and --buffer-px",
+            )
+        named = NameSplit(fractions=request.fractions or Fractions(), seed=request.seed)
+        return DirectorySplit() if request.kind == "directory" else named
     if not isinstance(builder, MapsBuilder):
         raise UsageError(
-            f"Builder {builder.name} makes pairs without a place, which cannot be split by block",
+            f"Builder {builder.name} makes pairs without a place, which cannot be split by {request.kind}",
             remedy="Use --split name or --split directory",
         )
+    reserved = tuple(builder.window_around(bounds) for bounds in request.reserved)
+    if request.kind == "latitude":
+        return _latitude_split(request, builder, reserved)
     return BlockSplit(
         area=builder.area(),
         block_px=request.block_px,
-        buffer_px=request.buffer_px,
-        fractions=request.fractions,
+        buffer_px=request.buffer_px or 0,
+        fractions=request.fractions or Fractions(),
         seed=request.seed,
-        reserved=tuple(builder.window_around(bounds) for bounds in request.reserved),
+        reserved=reserved,
         wraps=request.wraps,
     )
+
+
+def _latitude_split(request: SplitRequest, builder: MapsBuilder, reserved: tuple[Window, ...]) -> LatitudeSplit:
+    if request.wraps:
+        raise UsageError("Bands of latitude go round the globe by themselves", remedy="Leave out `wraps`, or split by block")
+    fractions = request.fractions or PAPER_FRACTIONS
+    return latitude_split(builder, fractions=fractions, buffer_px=request.buffer_px, reserved=reserved)

@@ -69,6 +69,17 @@ class Grid:
         """
         return self.part(self._window_inside(bounds))
 
+    def around(self, bounds: Bounds) -> Window:
+        """The smallest window that holds `bounds`, on rotated grids too; it may reach outside the grid."""
+        a, b, c, d, e, f = self.transform
+        determinant = a * e - b * d
+        corners = [(x - c, y - f) for x in (bounds.west, bounds.east) for y in (bounds.south, bounds.north)]
+        xs = [(e * x - b * y) / determinant for x, y in corners]
+        ys = [(a * y - d * x) / determinant for x, y in corners]
+        x0, x1 = math.floor(min(xs) + SLIVER_PX), math.ceil(max(xs) - SLIVER_PX)
+        y0, y1 = math.floor(min(ys) + SLIVER_PX), math.ceil(max(ys) - SLIVER_PX)
+        return Window(y0, x0, y1 - y0, x1 - x0)
+
     def _window_inside(self, bounds: Bounds) -> Window:
         a, b, c, d, e, f = self.transform
         if b or d or a <= 0 or e >= 0:
