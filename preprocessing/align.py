@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from p2p_core.errors import SizeMismatchError
+from p2p_core.errors import SizeMismatchError, UsageError
 from p2p_core.geometry import Window, align_down, align_up
 from p2p_core.rasters.geotiff import warped
 from p2p_core.rasters.grid import SLIVER_PX, Bounds
 from p2p_core.rasters.protocol import Raster, bounds, require_inside
-from p2p_core.rasters.registry import open_raster
+from p2p_core.rasters.registry import is_xyz, open_raster
 
 __all__ = ["ScaledRaster", "open_aligned", "resize", "resize_nearest"]
 
@@ -32,7 +32,13 @@ def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
     Raises:
         SizeMismatchError: they do not cover the same ground. Names both.
         RasterError: the input cannot be read.
+        UsageError: the input is an XYZ tree, which is not resampled.
     """
+    if is_xyz(input_path):
+        raise UsageError(
+            f"{input_path} is an XYZ tree: as an input it goes with an XYZ tree as target, address by address",
+            remedy="Cut the target into tiles of the same zoom as well, or give the input as a GeoTIFF",
+        )
     source = open_raster(input_path)
     try:
         if source.crs is None or target.crs is None or target.transform is None:

@@ -25,11 +25,12 @@ from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.grid import Bounds, Grid
 from p2p_core.rasters.protocol import Raster, full_window, grid_of
 from p2p_core.rasters.registry import open_raster, source_digest
+from p2p_core.rasters.xyz import XYZRaster
 from preprocessing.align import open_aligned
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 from preprocessing.quality import QualityRule
 
-__all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule"]
+__all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule", "judge", "nodata_fraction"]
 
 
 class WaterRule(Config):
@@ -53,13 +54,15 @@ class MapsParameters(Config):
     """`bounds`: the part of the target to use, (west, south, east, north) in its CRS; all of it unless given.
 
     `stride_px`: from one tile's origin to the next; tiles touch unless given. `source_px`: the side of the blocks that are
-    built, and rebuilt, at once. `max_nodata_fraction`: more nodata than that in either picture rejects a tile.
+    built, and rebuilt, at once. `zoom`: of XYZ trees that hold several. `max_nodata_fraction`: more nodata than that in either
+    picture rejects a tile.
     """
 
     tile_px: int = Field(default=256, ge=1)
     stride_px: int | None = Field(default=None, ge=1)
     source_px: int = Field(default=1024, ge=1)
     bounds: Bounds | None = None
+    zoom: int | None = Field(default=None, ge=0)
     input_encoding: str = "rgb"
     target_encoding: str = "rgb"
     water: WaterRule | None = None
@@ -118,12 +121,12 @@ class MapsBuilder:
             RasterError: the target cannot be read, or bounds were given and it lies nowhere.
             ConfigError: no whole pixel lies inside the bounds.
         """
-        with open_raster(self.rasters[1]) as target:
+        with self._open_target() as target:
             return _area(target, self.parameters.bounds)
 
     def grid(self) -> Grid:
         """The target's. Raises `RasterError`: the target cannot be read or lies nowhere."""
-        with open_raster(self.rasters[1]) as target:
+        with self._open_target() as target:
             return grid_of(target)
 
     def window_around(self, bounds: Bounds) -> Window:
@@ -157,24 +160,19 @@ class MapsBuilder:
             read_input, read_target = _reader(input_raster, ground), _reader(target_raster, ground)
             for window in source.windows:
                 pair_id = f"y{window.y_px:07d}_x{window.x_px:07d}"
+                if missing := target_raster.missing_under(window) if isinstance(target_raster, XYZRaster) else []:
+                    detail = f"{self._names()[1]} has no tile {missing[0]}"
+                    yield Rejected(source.source_id, pair_id, "missing_target", detail, window)
+                    continue
                 try:
                     pair = Pair(pair_id, source.source_id, read_input(window), read_target(window), window)
                 except RasterError as error:
                     yield Rejected(source.source_id, pair_id, error.reason, self._without_place(error.problem), window)
                     continue
-                yield self._judge(pair, input_raster.nodata, target_raster.nodata)
-
-    def _judge(self, pair: Pair, input_nodata: float | None, target_nodata: float | None) -> Outcome:
-        def reject(reason: str, detail: str) -> Rejected:
-            return Rejected(pair.source_id, pair.pair_id, reason, detail, pair.window)
-
-        empty = max(_nodata_fraction(pair.input_HWC, input_nodata), _nodata_fraction(pair.target_HWC, target_nodata))
-        if empty > self.parameters.max_nodata_fraction:
-            return reject("nodata", f"{empty:.1%} of its pixels hold no data")
-        water = self.parameters.water
-        if water and (fraction := water.fraction(pair.input_HWC)) > water.max_fraction:
-            return reject("ocean_only", f"{fraction:.1%} of its pixels are water")
-        return self.parameters.quality.judge(pair)
+                empty_fraction = max(
+                    nodata_fraction(pair.input_HWC, input_raster.nodata), nodata_fraction(pair.target_HWC, target_raster.nodata)
+                )
+                yield judge(pair, empty_fraction, self.parameters)
 
     def _names(self) -> tuple[str, ...]:
         """What the dataset calls the rasters, wherever they lie."""
@@ -185,17 +183,38 @@ class MapsBuilder:
             text = text.replace(str(path), name)
         return text
 
+    def _open_target(self) -> Raster:
+        return open_raster(self.rasters[1], zoom=self.parameters.zoom)
+
     @contextmanager
     def _open(self) -> Iterator[tuple[Raster, Raster, Window]]:
         """Both rasters on the target's grid, and the area to tile."""
-        input_path, target_path = self.rasters
         with ExitStack() as stack:
-            target = stack.enter_context(open_raster(target_path))
+            target = stack.enter_context(self._open_target())
             area = _area(target, self.parameters.bounds)
-            aligned = stack.enter_context(open_aligned(input_path, target, area))
+            aligned = stack.enter_context(open_aligned(self.rasters[0], target, area))
             _require_bands(aligned, self.input_encoding)
             _require_bands(target, self.target_encoding)
             yield aligned, target, area
+
+
+def judge(pair: Pair, empty_fraction: float, parameters: MapsParameters) -> Outcome:
+    """The pair itself, or why it is left out. `empty_fraction`: the share of the emptier picture that holds no data."""
+
+    def reject(reason: str, detail: str) -> Rejected:
+        return Rejected(pair.source_id, pair.pair_id, reason, detail, pair.window)
+
+    if empty_fraction > parameters.max_nodata_fraction:
+        return reject("nodata", f"{empty_fraction:.1%} of its pixels hold no data")
+    water = parameters.water
+    if water and (fraction := water.fraction(pair.input_HWC)) > water.max_fraction:
+        return reject("ocean_only", f"{fraction:.1%} of its pixels are water")
+    return parameters.quality.judge(pair)
+
+
+def nodata_fraction(pixels_HWC: NDArray[np.uint8], nodata: float | None) -> float:
+    """The share of pixels all of whose bands have the value that means "no measurement"."""
+    return 0.0 if nodata is None else float((pixels_HWC == nodata).all(axis=-1).mean())
 
 
 def _area(target: Raster, bounds: Bounds | None) -> Window:
@@ -228,10 +247,6 @@ def _require_bands(raster: Raster, encoding_name: str) -> None:
             remedy="Convert it, for example with gdal_translate -b 1 -b 2 -b 3 -ot Byte",
             reason="unsupported",
         )
-
-
-def _nodata_fraction(pixels_HWC: NDArray[np.uint8], nodata: float | None) -> float:
-    return 0.0 if nodata is None else float((pixels_HWC == nodata).all(axis=-1).mean())
 
 
 def _ground(windows: Sequence[Window]) -> Window:

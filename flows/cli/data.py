@@ -49,7 +49,8 @@ def build(
 
     \b
     edges    PHOTO_DIR                    HED edges of photos -> the photos; HED weights may follow, if not the installed
-    maps     INPUT_RASTER TARGET_RASTER   two rasters of the same ground, cut into tiles on the target's grid
+    maps     INPUT_RASTER TARGET_RASTER   two rasters of the same ground, cut into tiles on the target's grid; or two XYZ
+                                          trees z/x/y.png, paired address by address
     colour   PHOTO_DIR                    photos -> L and ab of their colours (Lab): a model will colour gray photos
     gray     PHOTO_DIR                    photos in gray -> the photos
     labels   PHOTO_DIR LABEL_DIR          label pictures of a palette -> photos, or the other way (--set direction=...)
@@ -60,6 +61,7 @@ def build(
       p2p build edges photos/ --out pairs --set resize_px=[256,256] --workers 2
       p2p build maps map.tif aerial.tif --out pairs --set tile_px=256 --block-px 2048
       p2p build maps map.tif aerial.tif --out pairs --split latitude --buffer-px 300
+      p2p build maps osm-tiles/ aerial-tiles/ --out pairs --set zoom=17 --block-px 2048 --buffer-px 256
       p2p build labels train/ trainannot/ --out pairs --set palette=camvid --set resize_px=[256,256]
       p2p build folders facades/ --out pairs --set input_side=right
     """

@@ -17,10 +17,11 @@ from p2p_core.progress import ProgressLine
 from p2p_core.rasters.grid import Bounds
 from preprocessing.build import BuildSummary, build_dataset
 from preprocessing.builders import BUILDERS, BuilderKind
-from preprocessing.latitude import PAPER_FRACTIONS, latitude_split
+from preprocessing.latitude import PAPER_FRACTIONS, PlacedTiles, latitude_split
 from preprocessing.maps import MapsBuilder
 from preprocessing.pairs import PairBuilder, Rejected
 from preprocessing.split import BlockSplit, DirectorySplit, Fractions, LatitudeSplit, NameSplit, SplitRule
+from preprocessing.tiles import TilesBuilder
 
 __all__ = ["BuildRequest", "SplitRequest", "build", "builder_kind", "one_of_each_reason", "tell_build"]
 
@@ -123,7 +124,7 @@ def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
             )
         named = NameSplit(fractions=request.fractions or Fractions(), seed=request.seed)
         return DirectorySplit() if request.kind == "directory" else named
-    if not isinstance(builder, MapsBuilder):
+    if not isinstance(builder, MapsBuilder | TilesBuilder):
         raise UsageError(
             f"Builder {builder.name} makes pairs without a place, which cannot be split by {request.kind}",
             remedy="Use --split name or --split directory",
@@ -142,7 +143,7 @@ def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
     )
 
 
-def _latitude_split(request: SplitRequest, builder: MapsBuilder, reserved: tuple[Window, ...]) -> LatitudeSplit:
+def _latitude_split(request: SplitRequest, builder: PlacedTiles, reserved: tuple[Window, ...]) -> LatitudeSplit:
     if request.wraps:
         raise UsageError("Bands of latitude go round the globe by themselves", remedy="Leave out `wraps`, or split by block")
     fractions = request.fractions or PAPER_FRACTIONS

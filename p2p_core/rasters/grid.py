@@ -67,7 +67,7 @@ class Grid:
         Raises:
             ConfigError: no whole pixel lies inside, or the grid is rotated.
         """
-        return self.part(self._window_inside(bounds))
+        return self.part(self.window_inside(bounds))
 
     def around(self, bounds: Bounds) -> Window:
         """The smallest window that holds `bounds`, on rotated grids too; it may reach outside the grid."""
@@ -80,7 +80,8 @@ class Grid:
         y0, y1 = math.floor(min(ys) + SLIVER_PX), math.ceil(max(ys) - SLIVER_PX)
         return Window(y0, x0, y1 - y0, x1 - x0)
 
-    def _window_inside(self, bounds: Bounds) -> Window:
+    def window_inside(self, bounds: Bounds) -> Window:
+        """The whole pixels inside `bounds`. Raises as `inside`."""
         a, b, c, d, e, f = self.transform
         if b or d or a <= 0 or e >= 0:
             raise ConfigError(f"Grid {self.transform} is not north up", remedy="Warp the raster to a north-up grid first")
