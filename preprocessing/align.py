@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from p2p_core.errors import SizeMismatchError, UsageError
 from p2p_core.geometry import Window, align_down, align_up
-from p2p_core.rasters.geotiff import warped
+from p2p_core.rasters.geotiff import DatasetRaster, reproject_bounds, warped
 from p2p_core.rasters.grid import SLIVER_PX, Bounds
 from p2p_core.rasters.protocol import Raster, bounds, require_inside
 from p2p_core.rasters.registry import is_xyz, open_raster
@@ -26,8 +26,8 @@ _FILTER_PX = 2  # cv2's cubic filter reaches two source pixels to each side
 def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
     """Open the input so that its pixels lie on the target's: as it is, scaled, or resampled by place.
 
-    Georeferenced rasters must have one CRS, and the input must cover `area` of the target. Plain images must have the same
-    shape up to one scale.
+    An input in the target's CRS must cover `area` of the target; one in another CRS is resampled, and where it does not reach
+    nothing is measured (`Raster.read_measured`). Plain images must have the same shape up to one scale.
 
     Raises:
         SizeMismatchError: they do not cover the same ground. Names both.
@@ -45,7 +45,7 @@ def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
             _require_same_shape(source, target)
             return _scaled(source, target)
         _require_same_ground(source, target, area)
-        if source.nodata is None and _share_corners(source, target):
+        if not _has_holes(source) and _share_corners(source, target):
             # Scaling is faster than warping, and exact: GDAL rounds the mean of 2 x 2 now up, now down.
             return _scaled(source, target)
     except BaseException:
@@ -58,6 +58,11 @@ def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
 def _scaled(source: Raster, target: Raster) -> Raster:
     same = (source.height_px, source.width_px) == (target.height_px, target.width_px)
     return source if same else ScaledRaster(source, target.height_px, target.width_px)
+
+
+def _has_holes(source: Raster) -> bool:
+    """Only warping keeps pixels that were not measured out of their neighbours."""
+    return source.nodata is not None or (isinstance(source, DatasetRaster) and source.has_mask)
 
 
 def _share_corners(source: Raster, target: Raster) -> bool:
@@ -86,12 +91,16 @@ def _require_same_shape(source: Raster, target: Raster) -> None:
 
 
 def _require_same_ground(source: Raster, target: Raster, area: Window) -> None:
-    if source.crs != target.crs:
-        raise SizeMismatchError(
-            f"{source.name} is in {source.crs}, {target.name} in {target.crs}",
-            remedy=f"Reproject one to the other, for example gdalwarp -t_srs '{target.crs}'",
-        )
     own, wanted = bounds(source), bounds(target, area)
+    if source.crs is not None and target.crs is not None and source.crs != target.crs:
+        # No rectangle of the target is what both cover: what the source does not cover is nodata, tile by tile.
+        there = reproject_bounds(wanted, target.crs, source.crs)
+        if not own.overlaps(there):
+            raise SizeMismatchError(
+                f"{source.name} ({source.crs}) covers {tuple(own)}, and {target.name} ({target.crs}) lies at {tuple(there)}",
+                remedy="Check their georeferencing: they share no ground",
+            )
+        return
     pixel = (wanted.east - wanted.west) / area.width_px
     if not own.contains(wanted, margin=pixel / 2):
         common = Bounds(

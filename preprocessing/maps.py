@@ -30,7 +30,7 @@ from preprocessing.align import open_aligned
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 from preprocessing.quality import QualityRule
 
-__all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule", "judge", "nodata_fraction"]
+__all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule", "judge"]
 
 
 class WaterRule(Config):
@@ -94,7 +94,7 @@ class MapsBuilder:
     parameters: MapsParameters
 
     name = "maps"
-    version = 1
+    version = 2
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
@@ -165,14 +165,12 @@ class MapsBuilder:
                     yield Rejected(source.source_id, pair_id, "missing_target", detail, window)
                     continue
                 try:
-                    pair = Pair(pair_id, source.source_id, read_input(window), read_target(window), window)
+                    (input_HWC, input_empty), (target_HWC, target_empty) = read_input(window), read_target(window)
                 except RasterError as error:
                     yield Rejected(source.source_id, pair_id, error.reason, self._without_place(error.problem), window)
                     continue
-                empty_fraction = max(
-                    nodata_fraction(pair.input_HWC, input_raster.nodata), nodata_fraction(pair.target_HWC, target_raster.nodata)
-                )
-                yield judge(pair, empty_fraction, self.parameters)
+                pair = Pair(pair_id, source.source_id, input_HWC, target_HWC, window)
+                yield judge(pair, max(input_empty, target_empty), self.parameters)
 
     def _names(self) -> tuple[str, ...]:
         """What the dataset calls the rasters, wherever they lie."""
@@ -210,11 +208,6 @@ def judge(pair: Pair, empty_fraction: float, parameters: MapsParameters) -> Outc
     if water and (fraction := water.fraction(pair.input_HWC)) > water.max_fraction:
         return reject("ocean_only", f"{fraction:.1%} of its pixels are water")
     return parameters.quality.judge(pair)
-
-
-def nodata_fraction(pixels_HWC: NDArray[np.uint8], nodata: float | None) -> float:
-    """The share of pixels all of whose bands have the value that means "no measurement"."""
-    return 0.0 if nodata is None else float((pixels_HWC == nodata).all(axis=-1).mean())
 
 
 def _area(target: Raster, bounds: Bounds | None) -> Window:
@@ -255,10 +248,22 @@ def _ground(windows: Sequence[Window]) -> Window:
     return Window(y, x, max(w.y_end_px for w in windows) - y, max(w.x_end_px for w in windows) - x)
 
 
-def _reader(raster: Raster, ground: Window) -> Callable[[Window], NDArray[np.uint8]]:
-    """Tiles overlap, so the ground is read once; where part of it cannot be, tile by tile, so that only bad tiles fail."""
+def _reader(raster: Raster, ground: Window) -> Callable[[Window], tuple[NDArray[np.uint8], float]]:
+    """Reads a tile's pixels, and the share of them that hold no data.
+
+    Tiles overlap, so the ground is read once; where part of it cannot be, tile by tile, so that only bad tiles fail.
+    """
     try:
-        ground_HWC = raster.read(ground)
+        ground_HWC, measured_HW = raster.read_measured(ground)
     except RasterError:
-        return raster.read
-    return lambda window: ground_HWC[window.shift(-ground.y_px, -ground.x_px).slices]
+        return lambda window: _with_empty_fraction(*raster.read_measured(window))
+
+    def cut(window: Window) -> tuple[NDArray[np.uint8], float]:
+        place = window.shift(-ground.y_px, -ground.x_px).slices
+        return _with_empty_fraction(ground_HWC[place], measured_HW[place])
+
+    return cut
+
+
+def _with_empty_fraction(pixels_HWC: NDArray[np.uint8], measured_HW: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], float]:
+    return pixels_HWC, 1 - float(measured_HW.mean())

@@ -27,7 +27,7 @@ from p2p_core.rasters.protocol import full_window
 from p2p_core.rasters.registry import source_digest
 from p2p_core.rasters.xyz import MAX_TILE_PIXELS, chosen_zoom, tile_paths
 from preprocessing.align import resize
-from preprocessing.maps import MapsParameters, judge, nodata_fraction
+from preprocessing.maps import MapsParameters, judge
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 
 __all__ = ["TilePair", "TilesBuilder", "TilesSource"]
@@ -85,7 +85,7 @@ class TilesBuilder:
         return tile_range_grid(self._zoom(), whole, whole, self.parameters.tile_px)
 
     def area(self) -> Window:
-        """The smallest window around the tiles of both trees.
+        """The smallest window around the tiles that both trees have.
 
         Raises:
             ConfigError: a tree of several zooms and none chosen, or one it has not; bounds that hold no whole pixel.
@@ -227,14 +227,12 @@ def _read(path: Path, tile_px: int, encoding_name: str) -> tuple[NDArray[np.uint
         colour_bands, wanted = {1: 1, 2: 1, 3: 3, 4: 3}[tile.bands], encoding(encoding_name).bands
         if tile.dtype != np.uint8 or colour_bands > wanted:
             raise _misfit(path, f"has {tile.bands} bands of {tile.dtype}; {encoding_name} needs {wanted} of uint8")
-        pixels_HWC = tile.read(full_window(tile))
-        empty_fraction = nodata_fraction(pixels_HWC, tile.nodata)
+        pixels_HWC, measured_HW = tile.read_measured(full_window(tile))
     colour_HWC = np.repeat(pixels_HWC[..., :colour_bands], wanted // colour_bands, axis=2)
     if tile.bands != colour_bands:
-        opaque_HW = pixels_HWC[..., -1] == 255
-        colour_HWC[~opaque_HW] = 0
-        empty_fraction = max(empty_fraction, float(1 - opaque_HW.mean()))
-    return colour_HWC, empty_fraction
+        measured_HW &= pixels_HWC[..., -1] == 255
+        colour_HWC[~measured_HW] = 0
+    return colour_HWC, 1 - float(measured_HW.mean())
 
 
 def _misfit(path: Path, problem: str) -> RasterError:
