@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from p2p_core.errors import SizeMismatchError, UsageError
 from p2p_core.geometry import Window, align_down, align_up
 from p2p_core.rasters.geotiff import DatasetRaster, reproject_bounds, warped
-from p2p_core.rasters.grid import SLIVER_PX, Bounds
+from p2p_core.rasters.grid import SLIVER_PX, Bounds, window_transform
 from p2p_core.rasters.protocol import Raster, bounds, require_inside
 from p2p_core.rasters.registry import is_xyz, open_raster
 
@@ -27,7 +27,8 @@ def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
     """Open the input so that its pixels lie on the target's: as it is, scaled, or resampled by place.
 
     An input in the target's CRS must cover `area` of the target; one in another CRS is resampled, and where it does not reach
-    nothing is measured (`Raster.read_measured`). Plain images must have the same shape up to one scale.
+    nothing is measured (`Raster.read_measured`). Plain images must have the same shape up to one scale. What is resampled by
+    place can be read inside `area` alone.
 
     Raises:
         SizeMismatchError: they do not cover the same ground. Names both.
@@ -52,7 +53,9 @@ def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
         source.close()
         raise
     source.close()
-    return warped(input_path, target.crs, target.transform, target.height_px, target.width_px)
+    # Onto the area alone: the rest of a target that goes round the globe may have no place in the input's CRS.
+    place = window_transform(target.transform, area)
+    return PartRaster(warped(input_path, target.crs, place, area.height_px, area.width_px), area, target)
 
 
 def _scaled(source: Raster, target: Raster) -> Raster:
@@ -113,6 +116,25 @@ def _require_same_ground(source: Raster, target: Raster, area: Window) -> None:
             if own.overlaps(wanted)
             else "Check their georeferencing: they share no ground",
         )
+
+
+class PartRaster(Raster):
+    """The pixels that a target has in `area`, read by the target's windows, which must lie inside it."""
+
+    def __init__(self, part: Raster, area: Window, target: Raster) -> None:
+        self._part, self._area = part, area
+        self.name, self.bands, self.dtype, self.nodata = part.name, part.bands, part.dtype, part.nodata
+        self.crs, self.transform = target.crs, target.transform
+        self.height_px, self.width_px = target.height_px, target.width_px
+
+    def read(self, window: Window) -> NDArray[Any]:
+        return self.read_measured(window)[0]
+
+    def read_measured(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        return self._part.read_measured(window.shift(-self._area.y_px, -self._area.x_px))
+
+    def close(self) -> None:
+        self._part.close()
 
 
 class ScaledRaster(Raster):

@@ -49,8 +49,8 @@ def build(
 
     \b
     edges    PHOTO_DIR                    HED edges of photos -> the photos; HED weights may follow, if not the installed
-    maps     INPUT_RASTER TARGET_RASTER   two rasters of the same ground, cut into tiles on the target's grid; or two XYZ
-                                          trees z/x/y.png, paired address by address
+    maps     INPUT_RASTER TARGET_RASTER   two rasters of the same ground, cut into tiles on the target's grid, whatever the
+                                          input's CRS; or two XYZ trees z/x/y.png, paired address by address
     colour   PHOTO_DIR                    photos -> L and ab of their colours (Lab): a model will colour gray photos
     gray     PHOTO_DIR                    photos in gray -> the photos
     labels   PHOTO_DIR LABEL_DIR          label pictures of a palette -> photos, or the other way (--set direction=...)

@@ -85,7 +85,8 @@ def outcomes(input_path: Path, target_path: Path, **values: object) -> dict[tupl
     """By (row, column) of the tile."""
     builder = MapsBuilder((input_path, target_path), MapsParameters.model_validate({"tile_px": TILE_PX, **values}))
     found = [outcome for source in builder.sources() for outcome in builder.build(source)]
-    places = [(o.window.y_px // TILE_PX, o.window.x_px // TILE_PX) for o in found if o.window]
+    tile_px = builder.size_px()[0]
+    places = [(o.window.y_px // tile_px, o.window.x_px // tile_px) for o in found if o.window]
     return dict(zip(places, found, strict=True))
 
 
@@ -248,6 +249,27 @@ def test_overlapping_scenes_with_nodata_borders_join_in_a_vrt(tmp_path: Path, ta
     east[100:110] = 77
     save(files[1], east, "EPSG:32632", transform @ rasterio.Affine.translation(middle - overlap, 0), nodata=0)
     assert builder.sources()[0].digest != before
+
+
+def test_a_scene_lies_on_its_part_of_a_target_that_goes_round_the_globe(tmp_path: Path) -> None:
+    """Most of such a target has no place in the scene's CRS; the bounds are what counts."""
+    globe = rasterio.Affine(0.1, 0, -180, 0, -0.1, 90)
+    pixels = np.random.default_rng(1).integers(0, 256, (1800, 3600, 3), dtype=np.uint8)
+    target_path = save(tmp_path / "world.tif", pixels, DEGREES, globe)
+    grid = rasterio.Affine(1000, 0, 300_000, 0, -1000, 5_500_000), 400, 400
+    band = np.linspace(50, 200, 400)[:, None, None]  # brighter to the south
+    path = save(tmp_path / "map.tif", np.broadcast_to(band, (400, 400, 3)).astype(np.uint8), UTM, grid[0])
+    found = outcomes(path, target_path, tile_px=8, bounds=(13.0, 46.5, 16.0, 49.0), quality={"min_std": 0})
+    assert len(found) == 3 * 3
+    for pair in found.values():
+        assert isinstance(pair, Pair)
+        assert pair.window is not None
+        np.testing.assert_array_equal(pair.target_HWC, pixels[pair.window.slices])
+        _, northings = rasterio.warp.transform(
+            DEGREES, UTM, [-180 + 0.1 * (pair.window.x_px + 4)] * 8, [90 - 0.1 * (pair.window.y_px + i + 0.5) for i in range(8)]
+        )
+        expected = 50 + 150 * (5_500_000 - np.array(northings)) / 400_000
+        assert np.abs(pair.input_HWC[:, 4, 0] - expected).max() < 2
 
 
 def test_a_store_of_a_resampled_input_is_the_same_bytes_when_built_again(tmp_path: Path, target: Path, tree) -> None:
