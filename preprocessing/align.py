@@ -100,7 +100,7 @@ def _require_same_ground(source: Raster, target: Raster, area: Window) -> None:
         there = reproject_bounds(wanted, target.crs, source.crs)
         if not own.overlaps(there):
             raise SizeMismatchError(
-                f"{source.name} ({source.crs}) covers {tuple(own)}, and {target.name} ({target.crs}) lies at {tuple(there)}",
+                f"{source.name} covers {tuple(own)} of {source.crs}, and {target.name} lies at {tuple(there)} of it",
                 remedy="Check their georeferencing: they share no ground",
             )
         return

@@ -47,10 +47,40 @@ def test_a_split_by_latitude_from_the_shell_keeps_train_north_and_test_south_of_
     assert PairStore.open(tmp_path / "pairs").manifest.counts == {"train": 15, "val": 9, "test": 6}
 
 
+def test_two_trees_of_tiles_from_the_shell_pair_what_both_have_and_name_what_one_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, tree in enumerate(("osm", "aerial")):
+        for x in range(512, 518):
+            for y in range(300, 306):
+                path = tmp_path / tree / "10" / str(x) / f"{y}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(noise(seed * 10_000 + x * 100 + y, 16, 16)).save(path)
+    (tmp_path / "aerial" / "10" / "514" / "303.png").unlink()
+    trees = [str(tmp_path / "osm"), str(tmp_path / "aerial")]
+    command = ["build", "maps", *trees, "--out", str(tmp_path / "pairs")]
+    assert run(command) == 1
+    assert "aerial are 16 px, not 256. Set tile_px to 16: --set tile_px=16" in " ".join(capsys.readouterr().err.split())
+    command += ["--set", "tile_px=16", "--block-px", "32", "--buffer-px", "8", "--fractions", "0.6,0.2,0.2"]
+    assert run(command) == 0
+    out = capsys.readouterr().out
+    assert "1 missing_target" in out
+    assert "10/514/303: input/osm and target/aerial: only the input has 10/514/303" in out
+    assert smallest_gap_px(PairStore.open(tmp_path / "pairs").pairs) == 32
+    assert run(command) == 0
+    assert "; unchanged" in capsys.readouterr().out
+
+
 def test_the_help_tells_the_splits_by_place_and_their_buffers(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["build", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    for words in ("--split latitude", "beyond the median of the tiles", "half a tile", "0.4,0.1,0.5"):
+    for words in (
+        "--split latitude",
+        "or two XYZ trees z/x/y.png",
+        "beyond the median of the tiles",
+        "half a tile",
+        "0.4,0.1,0.5",
+    ):
         assert words in text
 
 

@@ -173,8 +173,12 @@ def test_reserved_bounds_lie_where_they_are_on_a_turned_raster() -> None:
 
 @pytest.mark.parametrize(
     ("crs", "transform"),
-    [("EPSG:3413", (1000, 0, -50_000, 0, -1000, 50_000)), ("EPSG:3413", (1000, 0, 900_000, 0, -1000, 50_000))],
-    ids=["over-the-pole", "beside-the-pole"],
+    [
+        ("EPSG:3413", (1000, 0, -50_000, 0, -1000, 50_000)),
+        ("EPSG:3413", (1000, 0, 900_000, 0, -1000, 50_000)),
+        ("EPSG:3413", (1000, 0, 1_700_000, 0, -1000, -900_000)),
+    ],
+    ids=["over-the-pole", "beside-the-pole", "more-east-than-north"],
 )
 def test_where_north_does_not_lie_along_the_y_axis_the_error_says_so(crs: str, transform: Transform) -> None:
     with pytest.raises(ConfigError, match=r"North does not lie along the y axis of EPSG:3413 .*Split by block"):

@@ -165,6 +165,23 @@ def test_a_border_of_nodata_rejects_its_tiles_and_darkens_no_other(tmp_path: Pat
     assert num_partly > 0
 
 
+def test_a_mask_is_kept_out_of_its_neighbours_where_corners_are_shared(tmp_path: Path, target: Path) -> None:
+    """Half the pixel size on the same ground, scaled if all of it were measured; the border cuts pixels in two."""
+    grid = TARGET[0] @ rasterio.Affine.scale(0.5), TARGET[1] * 2, TARGET[2] * 2
+    pixels = measured(UTM, grid)
+    pixels[:, :67] = 0
+    mask = np.full(pixels.shape[:2], 255, np.uint8)
+    mask[:, :67] = 0
+    found = outcomes(save(tmp_path / "map.tif", pixels, UTM, grid[0], mask=mask), target)
+    assert rejected_places(found) == {(row, 0): "nodata" for row in range(8)}
+    for row in range(8):
+        beside = found[row, 1]
+        assert isinstance(beside, Pair)
+        lit = beside.input_HWC.any(axis=-1)
+        assert (~lit).mean() <= 2 / TILE_PX
+        assert np.abs(beside.input_HWC.astype(int) - beside.target_HWC)[lit].max() <= 10
+
+
 def test_ground_that_the_input_does_not_reach_is_nodata_although_its_file_has_none(tmp_path: Path, target: Path) -> None:
     """A map of the western half in another CRS; zeros that were never measured must not become black pairs."""
     transform, height_px, width_px = scene(DEGREES, 10)
@@ -287,6 +304,7 @@ def test_a_store_of_a_resampled_input_is_the_same_bytes_when_built_again(tmp_pat
 def test_what_was_measured_is_told_by_nodata_or_by_the_files_mask(tmp_path: Path) -> None:
     pixels = measured(UTM, TARGET)
     pixels[3:9, 5:8] = 0
+    pixels[40:50, 5:8, 1] = 0  # black in one band is a colour
     mask = np.full(pixels.shape[:2], 255, np.uint8)
     mask[20:30, 40:50] = 0
     window = Window(2, 4, 60, 60)
