@@ -20,6 +20,7 @@ from p2p_core.pairstore.reader import PairStore
 from p2p_core.pairstore.schema import PairRecord
 from p2p_core.rasters.grid import Bounds, Grid, Transform
 from p2p_core.rasters.north import southward
+from p2p_core.report.split_map import rule_sentence
 from preprocessing.build import build_dataset
 from preprocessing.gaps import smallest_gap_px, smallest_gap_to_px
 from preprocessing.latitude import latitude_split
@@ -236,7 +237,8 @@ def test_a_store_split_by_latitude_proves_it_and_is_the_same_bytes_when_built_ag
     assert min(store.manifest.counts.values()) > 0
     assert set(store.manifest.rejected) == {"buffer"}
     assert math.isclose(store.manifest.counts["test"], len(builder.windows()) / 2, rel_tol=0.2)
-    assert store.manifest.split_rule["kind"] == "latitude"
+    told = rule_sentence(store.manifest.split_rule)
+    assert told == "Train, val and test lie from north to south. Tiles of different splits lie at least 12 px apart."
     assert summaries[0].digest == summaries[1].digest
     assert tree(summaries[0].version_path) == tree(summaries[1].version_path)
 
