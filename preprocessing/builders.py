@@ -13,9 +13,11 @@ from preprocessing.colour import ColourBuilder, ColourParameters
 from preprocessing.edges.builder import EdgesBuilder, EdgesParameters
 from preprocessing.folders import FoldersBuilder, FoldersParameters
 from preprocessing.gray import GrayBuilder
+from preprocessing.holes import HolesBuilder, HolesParameters
 from preprocessing.labels import LabelsBuilder, LabelsParameters
 from preprocessing.maps import MapsBuilder, MapsParameters
 from preprocessing.pairs import PairBuilder
+from preprocessing.palette import PaletteBuilder, PaletteParameters
 from preprocessing.photo_builder import PhotoParameters
 from preprocessing.tiles import TilesBuilder
 
@@ -44,6 +46,8 @@ BUILDERS: dict[str, BuilderKind] = {
     "colour": BuilderKind(ColourParameters, ColourBuilder, "the photos' directory"),
     "gray": BuilderKind(PhotoParameters, GrayBuilder, "the photos' directory"),
     "labels": BuilderKind(LabelsParameters, LabelsBuilder, "the photos' directory, then that of their label pictures"),
+    "holes": BuilderKind(HolesParameters, HolesBuilder, "the photos' directory"),
+    "palette": BuilderKind(PaletteParameters, PaletteBuilder, "the directory of photos, or of palettes as pictures"),
     "folders": BuilderKind(
         FoldersParameters, FoldersBuilder, "the inputs' directory, then the targets'; or one of side-by-side pictures"
     ),

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from preprocessing.photos import Fit, fitted_photo, read_photo
 from preprocessing.quality import QualityRule, twins
 from preprocessing.split import directory_split
 
-__all__ = ["PhotoBuilder", "PhotoParameters", "PhotoSource", "RecolouringBuilder"]
+__all__ = ["OneDirectoryBuilder", "PhotoBuilder", "PhotoParameters", "PhotoSource", "RecolouringBuilder"]
 
 
 class PhotoParameters(Config):
@@ -57,7 +57,11 @@ class PhotoBuilder(ABC):
 
     @abstractmethod
     def pair(self, source: PhotoSource, photo_HWC: NDArray[np.uint8], attributes: Mapping[str, str]) -> Outcome:
-        """The pair of one photo, RGB of the pairs' size. Its judgement by `parameters.quality` follows."""
+        """The pair of one photo, as `fitted` gives it. Its judgement by `parameters.quality` follows."""
+
+    def fitted(self, photo_HWC: NDArray[Any]) -> NDArray[np.uint8]:
+        """A photo, as `read_photo` gives it, -> RGB of the pairs' size."""
+        return fitted_photo(photo_HWC, self.parameters.resize_px, self.parameters.fit)
 
     @property
     def detector_weights_sha256(self) -> str | None:
@@ -78,7 +82,7 @@ class PhotoBuilder(ABC):
             yield Rejected(source.source_id, source.source_id, "duplicate", f"It holds the same bytes as {source.twin}")
             return
         try:
-            photo_HWC = fitted_photo(read_photo(source.path), self.parameters.resize_px, self.parameters.fit)
+            photo_HWC = self.fitted(read_photo(source.path))
         except RasterError as error:
             if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
                 raise
@@ -97,10 +101,8 @@ class PhotoBuilder(ABC):
 
 
 @dataclass(frozen=True)
-class RecolouringBuilder(PhotoBuilder):
-    """The photo as its input encoding has it -> the photo as its target encoding has it. Takes one directory."""
-
-    version = 1
+class OneDirectoryBuilder(PhotoBuilder):
+    """One that needs nothing but the photos."""
 
     def __post_init__(self) -> None:
         if len(self.places) != 1:
@@ -108,6 +110,13 @@ class RecolouringBuilder(PhotoBuilder):
                 f"The builder {self.name} takes one directory of photos, not {len(self.places)}",
                 remedy="Put the photos of one dataset under one directory",
             )
+
+
+@dataclass(frozen=True)
+class RecolouringBuilder(OneDirectoryBuilder):
+    """The photo as its input encoding has it -> the photo as its target encoding has it."""
+
+    version = 1
 
     def pair(self, source: PhotoSource, photo_HWC: NDArray[np.uint8], attributes: Mapping[str, str]) -> Outcome:
         input_HWC, target_HWC = (encoding(name).of_rgb(photo_HWC) for name in (self.input_encoding, self.target_encoding))

@@ -1,4 +1,4 @@
-"""`p2p translate`, `p2p export` and `p2p status`: any raster through a model, and out again."""
+"""`p2p translate`, `p2p export` and `p2p status`: any raster through a model, and out again; a pair store out as pictures."""
 
 from __future__ import annotations
 
@@ -49,20 +49,32 @@ def translate(
 
 
 def export(
-    output: Output,
+    source: Annotated[
+        Path, typer.Argument(metavar="OUTPUT|STORE", help="What `p2p translate` or `p2p build` wrote, or STORE@VERSION.")
+    ],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The file or directory to write.")],
-    to: Annotated[Literal["cog", "xyz"], typer.Option(help="A Cloud Optimized GeoTIFF, or z/x/y.png tiles.")],
+    to: Annotated[
+        Literal["cog", "xyz", "folders"],
+        typer.Option(help="Of an OUTPUT: a Cloud Optimized GeoTIFF, or z/x/y.png tiles. Of a STORE: side-by-side pictures."),
+    ],
+    input_side: Annotated[
+        Literal["left", "right"] | None, typer.Option(help="Of folders: where a picture's input is; left unless given.")
+    ] = None,
 ) -> None:
-    """Export a finished translation, with its CRS and what made it.
+    """Export a finished translation, with its CRS and what made it; or a pair store, as pix2pix distributes its datasets.
+
+    --to folders writes DEST/{train,val,test}/NAME.png, 8-bit RGB. Run it again: only missing pictures are written. What is
+    not of the same export is never replaced.
 
     \b
     Examples:
       p2p export out region.tif --to cog
       p2p export out tiles --to xyz
+      p2p export pairs pictures --to folders --input-side right
     """
-    from flows.stages.translate import EXPORTS
+    from flows.stages.export import export as export_stage
 
-    print(EXPORTS[to](output, dest))
+    print(export_stage(source, dest, to, input_side=input_side))
 
 
 def status(output: Output, as_json: AsJson = False) -> None:

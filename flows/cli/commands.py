@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
-from flows.cli import archive, data, edges, machine, model, whole
+from flows.cli import archive, data, diff, edges, machine, model, whole
 
 __all__ = ["app"]
 
@@ -31,10 +33,26 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "translate": archive.translate,
     "export": archive.export,
     "verify": data.verify,
+    "diff": diff.diff,
     "status": archive.status,
     "report": whole.report,
     "doctor": machine.doctor,
 }
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"p2p {version('p2p-pipeline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
+
 
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)

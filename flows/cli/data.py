@@ -14,7 +14,7 @@ __all__ = ["build", "verify"]
 
 def build(
     builder: Annotated[
-        Literal["edges", "maps", "colour", "gray", "labels", "folders"],
+        Literal["edges", "maps", "colour", "gray", "labels", "holes", "palette", "folders"],
         typer.Argument(metavar="BUILDER", help="One of those above."),
     ],
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="What the builder takes, in its order.")],
@@ -54,6 +54,8 @@ def build(
     colour   PHOTO_DIR                    photos -> L and ab of their colours (Lab): a model will colour gray photos
     gray     PHOTO_DIR                    photos in gray -> the photos
     labels   PHOTO_DIR LABEL_DIR          label pictures of a palette -> photos, or the other way (--set direction=...)
+    holes    PHOTO_DIR                    photos with a hole -> the photos: in the centre, or by chance (--set hole=random)
+    palette  PICTURE_DIR                  five dominant colours as stripes, some of them missing -> all of them
     folders  INPUT_DIR TARGET_DIR         pictures with the same names; or one DIR of side-by-side pictures
 
     \b
@@ -63,7 +65,16 @@ def build(
       p2p build maps map.tif aerial.tif --out pairs --split latitude --buffer-px 300
       p2p build maps osm-tiles/ aerial-tiles/ --out pairs --set zoom=17 --block-px 2048 --buffer-px 256
       p2p build labels train/ trainannot/ --out pairs --set palette=camvid --set resize_px=[256,256]
+      p2p build holes photos/ --out pairs --set area_share=0.25
+      p2p build holes photos/ --out pairs --set hole=random --set area_share=0.3 --set seed=7 --set fill=[255,255,255]
+      p2p build palette photos/ --out pairs --set num_missing=3
       p2p build folders facades/ --out pairs --set input_side=right
+
+    \b
+    Of holes:    hole=centre, rectangles, strokes or random (both). area_share is of the picture's pixels: 0.25 is a centre of
+                 half its height and half its width.
+    Of palette:  num_missing=1 to 4 of the stripes, which lie from dark to light.
+    Of both:     fill=[red,green,blue], mid grey if not given. seed and the photo's name decide what is taken away.
     """
     from flows.cli.building import builder_parameters, fitting_split, parse_bounds, parse_fractions
     from flows.stages.build import BuildRequest, SplitRequest, one_of_each_reason, tell_build

@@ -25,7 +25,7 @@ SchedulerAddress = Annotated[str | None, typer.Option(help="A running Dask sched
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; dots reach groups. Repeatable.")
 ]
-Store = Annotated[Path, typer.Option("--data", metavar="STORE", help="The pair store.")]
+Store = Annotated[Path, typer.Option("--data", metavar="STORE", help="The pair store, or STORE@VERSION.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 

@@ -55,7 +55,8 @@ def launch_training(request: TrainingRequest, *, progress_for: ProgressFor = ima
     """
     if not request.resume and (request.run_dir / "config.json").exists():
         raise OutputError(
-            f"{request.run_dir} already holds a training run", remedy="Go on with it with --resume, or choose another directory"
+            f"{request.run_dir} already holds a training run",
+            remedy="Go on with it with --resume, delete it, or choose another directory",
         )
     _refuse_what_is_no_run(request.run_dir)
     with tempfile.TemporaryDirectory() as directory:

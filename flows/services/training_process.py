@@ -26,7 +26,7 @@ from flows.services.training_protocol import (
     TrainingRequest,
 )
 from p2p_core.config import replace, with_settings
-from p2p_core.errors import P2PError
+from p2p_core.errors import P2PError, UsageError
 from p2p_core.files import write_json
 
 if TYPE_CHECKING:  # mlflow and torch take seconds to import; a request that is wrong is refused before
@@ -70,16 +70,11 @@ def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 
 def _train(request: TrainingRequest, messages: _Messages) -> TrainingOutcome:
-    from p2p_core.encodings import encoding
-    from p2p_core.pairstore.reader import PairStore
-    from p2p_core.recipes import recipe
     from p2p_core.training.checkpoint import latest_checkpoint
     from p2p_core.training.loop import train
     from p2p_core.training.tracker import JsonLinesTracker, Tracker, Trackers
 
-    as_published, manifest = recipe(request.recipe), PairStore.open(request.data).manifest
-    channels = (encoding(name).channels for name in (manifest.input_encoding, manifest.target_encoding))
-    config = with_settings(as_published.for_channels(*channels), request.settings)
+    config = _begun_with(request) or _from_recipe(request)
     budget = _budget(request, config)
     messages.send(Planned(budget=budget))
     config = _within(config, budget)
@@ -111,6 +106,32 @@ def _train(request: TrainingRequest, messages: _Messages) -> TrainingOutcome:
     return TrainingOutcome(**dict(result), budget=budget, run_id=mlflow.run_id if mlflow else None)
 
 
+def _from_recipe(request: TrainingRequest) -> RunConfig:
+    from p2p_core.encodings import encoding
+    from p2p_core.pairstore.reader import PairStore
+    from p2p_core.recipes import recipe
+
+    as_published, manifest = recipe(request.recipe), PairStore.open(request.data).manifest
+    channels = (encoding(name).channels for name in (manifest.input_encoding, manifest.target_encoding))
+    return with_settings(as_published.for_channels(*channels), request.settings or ())
+
+
+def _begun_with(request: TrainingRequest) -> RunConfig | None:
+    """What the run in `run_dir` began with, if that is what is asked for and there is one."""
+    from p2p_core.training.config import RunConfig
+
+    path = request.run_dir / "config.json"
+    if not (request.resume and request.settings is None and path.exists()):
+        return None
+    config = RunConfig.parse(json.loads(path.read_bytes()), where=str(path))
+    if config.recipe != request.recipe:
+        raise UsageError(
+            f"{request.run_dir} holds a run of recipe {config.recipe}, not {request.recipe}",
+            remedy=f"Resume it as {config.recipe}, or choose another directory",
+        )
+    return config
+
+
 def _mlflow(request: TrainingRequest) -> MlflowTracker | None:
     if request.tracking_uri is None:
         return None
@@ -126,12 +147,12 @@ def _budget(request: TrainingRequest, config: RunConfig) -> Budget:
     if request.images is not None:
         budget = Budget(images=request.images, chosen_by="images")
     elif request.minutes is None:
+        if request.resume and request.settings is None and path.exists():
+            return _known_budget(path)
         budget = Budget(images=config.budget_images, chosen_by="recipe")
     else:
-        if request.resume and path.exists():
-            known = Budget.parse(json.loads(path.read_bytes()), where=str(path))
-            if known.minutes == request.minutes:
-                return known
+        if request.resume and path.exists() and (known := _known_budget(path)).minutes == request.minutes:
+            return known
         from p2p_core.training.budget import images_for_minutes
 
         timed = images_for_minutes(config, request.minutes)
@@ -143,6 +164,10 @@ def _budget(request: TrainingRequest, config: RunConfig) -> Budget:
         )
     write_json(path, budget.model_dump())
     return budget
+
+
+def _known_budget(path: Path) -> Budget:
+    return Budget.parse(json.loads(path.read_bytes()), where=str(path))
 
 
 def _within(config: RunConfig, budget: Budget) -> RunConfig:

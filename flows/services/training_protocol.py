@@ -29,8 +29,8 @@ class TrainingRequest(Config):
     Attributes:
         data: the pair store.
         run_dir: everything the run leaves.
-        settings: `key=value` over the recipe, as `--set` takes them.
-        images, minutes: the budget; at most one of them. Neither takes the recipe's.
+        settings: `key=value` over the recipe, as `--set` takes them; None, with `resume`: those the run began with.
+        images, minutes: the budget; at most one of them. Neither takes the recipe's, or with `settings` None the run's.
         resume: go on from the newest checkpoint in `run_dir`, if there is one.
         tracking_uri: an MLflow address; None keeps the run's numbers in `run_dir` alone.
     """
@@ -38,7 +38,7 @@ class TrainingRequest(Config):
     recipe: str
     data: Path
     run_dir: Path
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...] | None = ()
     images: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0)
     resume: bool = False

@@ -76,7 +76,7 @@ def build(request: BuildRequest) -> BuildSummary:
     rule = _split_rule(request.split, builder)
     with (
         executor_of(request.workers) as executor,
-        ProgressLine("build", request.layout.num_buckets, "buckets") as progress,
+        ProgressLine(f"build {request.builder}", request.layout.num_buckets, "buckets") as progress,
     ):
         return build_dataset(builder, request.out.absolute(), rule, layout=request.layout, executor=executor, progress=progress)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
 from p2p_core.errors import StoreError
+from p2p_core.files import sha256_bytes
 from p2p_core.pairstore.layout import ROLES, SPLITS, array_path
 from p2p_core.pairstore.manifest import Manifest, read_manifest
 from p2p_core.pairstore.schema import (
@@ -25,7 +26,7 @@ from p2p_core.pairstore.schema import (
     rejected_from_parquet,
     sources_from_parquet,
 )
-from p2p_core.pairstore.versions import current_version, is_version
+from p2p_core.pairstore.versions import current_version, is_version, named_version
 
 __all__ = ["PairSplit", "PairStore"]
 
@@ -38,11 +39,14 @@ class PairStore:
 
     @classmethod
     def open(cls, path: Path) -> PairStore:
-        """Open a store's current version, or a version's directory. Looks that every file is there, in its full size.
+        """Open a store's current version, a version's directory, or `STORE@VERSION`.
+
+        Looks that every file is there, in its full size.
 
         Raises:
             StoreError: not a store, incomplete, or a file is missing or cut short.
         """
+        path = named_version(path)
         version_path = path if is_version(path) else current_version(path)
         manifest = read_manifest(version_path)
         for name, entry in manifest.files.items():
@@ -55,15 +59,22 @@ class PairStore:
     @cached_property
     def pairs(self) -> tuple[PairRecord, ...]:
         """Every pair's record, by split and slot."""
-        return tuple(pairs_from_parquet((self.version_path / PAIRS_TABLE).read_bytes()))
+        return tuple(pairs_from_parquet(self._table(PAIRS_TABLE)))
 
     @cached_property
     def rejected(self) -> tuple[RejectedRecord, ...]:
-        return tuple(rejected_from_parquet((self.version_path / REJECTED_TABLE).read_bytes()))
+        return tuple(rejected_from_parquet(self._table(REJECTED_TABLE)))
 
     @cached_property
     def sources(self) -> tuple[SourceRecord, ...]:
-        return tuple(sources_from_parquet((self.version_path / SOURCES_TABLE).read_bytes()))
+        return tuple(sources_from_parquet(self._table(SOURCES_TABLE)))
+
+    def _table(self, name: str) -> bytes:
+        """A table's bytes. Raises `StoreError` unless they are what was written."""
+        data = (self.version_path / name).read_bytes()
+        if sha256_bytes(data) != self.manifest.files[name].sha256:
+            raise StoreError(f"{self.version_path / name} is damaged: its sha256 does not fit", remedy=_REBUILD)
+        return data
 
     def split(self, name: str) -> PairSplit:
         """The pairs of a split, in order of their slots.

@@ -142,5 +142,7 @@ def _to_bytes(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
 
 
 def _rows(data: bytes, schema: pa.Schema) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data), schema=schema).to_pylist()
+    # Not `pq.read_table`: its scanner's threads may outlive it and abort the process at its end (apache/arrow#34314).
+    file = pq.ParquetFile(pa.BufferReader(data))
+    rows: list[dict[str, Any]] = file.read(columns=schema.names, use_threads=False).cast(schema).to_pylist()
     return rows

@@ -8,6 +8,7 @@ STORE/.lock                   held by the one process that builds
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +27,10 @@ __all__ = [
     "current_version",
     "find_version",
     "is_version",
+    "named_version",
     "publish",
     "set_current",
+    "version_before",
 ]
 
 CURRENT, VERSIONS, BUILDING, LOCK = "current", "versions", "building", ".lock"
@@ -65,6 +68,41 @@ def current_version(store_path: Path) -> Path:
             f"{store_path} names version {name!r} as current, which is not there", remedy="Build the dataset again"
         )
     return version
+
+
+def named_version(path: Path) -> Path:
+    """The directory of the version that `STORE@VERSION` names, by its digest or the beginning of it; any other path as it is.
+
+    Raises:
+        StoreError: the store has no such version, or several whose digest begins so.
+    """
+    store_name, at, wanted = str(path).rpartition("@")
+    if not at or not (store := Path(store_name) / VERSIONS).is_dir() or path.exists():
+        return path
+    known = sorted(version.name for version in store.iterdir() if is_version(version))
+    # A whole digest is what `p2p build` prints; a directory has the beginning of it.
+    found = [name for name in known if wanted and (name.startswith(wanted) or wanted.startswith(name))]
+    if len(found) != 1:
+        raise StoreError(
+            f"{store_name} has {f'{len(found)} versions' if found else 'no version'} {wanted!r}",
+            remedy=f"Use one of: {', '.join(known)}",
+        )
+    return store / found[0]
+
+
+def version_before(store_path: Path) -> Path:
+    """The version that was current before the one that is: of the others the one that became current last.
+
+    Raises:
+        StoreError: not a store, or there is no other version.
+    """
+    current = current_version(store_path)
+    others = [path for path in (store_path / VERSIONS).iterdir() if path.name != current.name and is_version(path)]
+    if not others:
+        raise StoreError(
+            f"{store_path} has no version but {current.name}, the current one", remedy="Name another store to compare it with"
+        )
+    return max(others, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 @contextmanager
@@ -123,4 +161,6 @@ def publish(store_path: Path, built_path: Path, manifest: Manifest) -> Path:
 
 
 def set_current(store_path: Path, version: Path) -> None:
+    with output_errors(version):
+        os.utime(version)  # the directory's time tells when it became current; no byte of a version does
     write_atomic(store_path / CURRENT, f"{version.name}\n".encode())

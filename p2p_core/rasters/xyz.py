@@ -10,7 +10,6 @@ without alpha is opaque, and an alpha band that the mosaic lacks is dropped wher
 
 from __future__ import annotations
 
-import io
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +17,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from p2p_core.errors import ConfigError, EmptySourceError, RasterError
 from p2p_core.files import write_atomic
 from p2p_core.geometry import Window
 from p2p_core.rasters.images import IMAGE_SUFFIXES, ImageRaster
 from p2p_core.rasters.mercator import TileAddress, tile_range_grid
+from p2p_core.rasters.png import png_bytes
 from p2p_core.rasters.protocol import Raster, full_window, require_inside
 
 __all__ = ["MAX_TILE_PIXELS", "XYZRaster", "chosen_zoom", "tile_path", "tile_paths", "write_xyz_tile", "zooms"]
@@ -144,20 +143,6 @@ def write_xyz_tile(root: Path, tile: TileAddress, pixels_HWC: NDArray[np.uint8])
     path = tile_path(root, tile)
     write_atomic(path, png_bytes(pixels_HWC, path))
     return path
-
-
-def png_bytes(pixels_HWC: NDArray[np.uint8], path: Path) -> bytes:
-    """PNG of uint8 pixels; `path` is what an error names."""
-    if pixels_HWC.dtype != np.uint8 or pixels_HWC.shape[2] not in _COLOUR_BANDS:
-        raise RasterError(
-            f"{path} cannot be a PNG tile: {pixels_HWC.shape[2]} bands of {pixels_HWC.dtype}",
-            remedy="Give 1 to 4 bands of 8 bits: gray or RGB, with or without alpha",
-            reason="unsupported",
-        )
-    buffer = io.BytesIO()
-    # Level 1 is three times as fast as the default and a tenth larger.
-    Image.fromarray(pixels_HWC[..., 0] if pixels_HWC.shape[2] == 1 else pixels_HWC).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def chosen_zoom(root: Path, zoom: int | None) -> int:

@@ -1,47 +1,52 @@
 """Which pairs an epoch repeats: those that show what most pairs do not.
 
-A thousand steps teach what they show a thousand times. Of maps of the world's land without the poles, high mountains are one
-percent, and a run of minutes paints them as it would the sea, the nearest thing it has seen enough of.
+A thousand steps teach what they show a thousand times. On maps of the world, high mountains are one percent of the land, and
+a run of minutes paints them as it would the nearest thing it has seen enough of.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["times_an_epoch"]
 
-_LEVELS = 6
+_LEVELS = 16
 """Each of up to three bands is cut into so many steps; a colour is a cell of that grid."""
 
-_RARE = 0.05
-"""Colours that together with all rarer ones make up so much of the pixels are rare."""
+_ONCE = 0.5
+"""The share of the pairs, those of the commonest colours, that come once."""
 
-_FULL = 0.25
-"""The share of rare pixels from which on a pair comes as often as it may."""
+_OFTEN = 0.97
+"""The pairs rarer than this share of all come as often as they may."""
 
 
 def times_an_epoch(input_NHWC: NDArray[np.uint8], at_most: int) -> NDArray[np.int64]:
-    """How often each pair comes in an epoch, 1 to `at_most`: in proportion to the share of its input that is of rare colour.
+    """How often each pair comes in an epoch, 1 to `at_most`, by how surprising the colours of its input are.
+
+    The surprise of a pair is the mean over its pixels of -log p(colour), p being the colour's share of all pixels. Above the
+    median it is repeated, by the square of its place between the median and the rarest pairs.
 
     Args:
         input_NHWC: the inputs of all training pairs, uint8; the first three bands count.
     """
     if at_most == 1:
         return np.ones(len(input_NHWC), dtype=np.int64)
-    colours = _colours(input_NHWC)
-    shares = np.bincount(colours.ravel(), minlength=_LEVELS**3) / colours.size
-    order = np.argsort(shares, kind="stable")
-    rare = np.zeros(len(shares), dtype=bool)
-    rare[order[np.cumsum(shares[order]) <= _RARE]] = True
-    rare_shares = rare[colours].mean(axis=(1, 2))
-    times: NDArray[np.int64] = 1 + np.round((at_most - 1) * np.minimum(rare_shares / _FULL, 1)).astype(np.int64)
+    counts = np.zeros(_LEVELS**3, dtype=np.int64)
+    for colours in _colours(input_NHWC):
+        counts += np.bincount(colours, minlength=len(counts))
+    surprise = -np.log(np.maximum(counts, 1) / counts.sum())
+    surprises = np.array([surprise[colours].mean() for colours in _colours(input_NHWC)])
+    once, often = np.quantile(surprises, (_ONCE, _OFTEN))
+    rarity = np.clip((surprises - once) / max(often - once, 1e-9), 0, 1)
+    times: NDArray[np.int64] = 1 + np.round((at_most - 1) * rarity**2).astype(np.int64)
     return times
 
 
-def _colours(pixels_NHWC: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(N, H, W): the number of each pixel's colour."""
-    cells = pixels_NHWC[..., :3].astype(np.int64) * _LEVELS // 256
-    weights = _LEVELS ** np.arange(cells.shape[-1])
-    colours: NDArray[np.int64] = cells @ weights
-    return colours
+def _colours(pixels_NHWC: NDArray[np.uint8]) -> Iterator[NDArray[np.int64]]:
+    """Picture by picture, the numbers of its pixels' colours."""
+    for pixels_HWC in pixels_NHWC[..., :3]:
+        cells = pixels_HWC.reshape(-1, pixels_HWC.shape[-1]).astype(np.int64) * _LEVELS // 256
+        yield cells @ _LEVELS ** np.arange(cells.shape[-1])

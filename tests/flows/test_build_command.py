@@ -61,3 +61,35 @@ def test_a_picture_that_is_left_out_is_named_with_the_reason_and_an_empty_split_
     out = capsys.readouterr().out
     assert "1 train, 0 val, 0 test pairs; rejected 1 (1 unreadable)" in out
     assert "rejected as unreadable, for one: bad: " in out
+
+
+def save_photos(place: Path) -> None:
+    place.mkdir()
+    for k in range(10):
+        Image.fromarray(skimage.data.astronaut()[10 * k : 10 * k + 64, 200:264]).save(place / f"{k}.png")
+
+
+def test_holes_of_the_share_and_colour_that_were_set_make_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_photos(tmp_path / "photos")
+    command = ["build", "holes", str(tmp_path / "photos"), "--out", str(tmp_path / "pairs"), "--set", "resize_px=[32,48]"]
+    settings = ["--set", "hole=random", "--set", "area_share=0.3", "--set", "fill=[255,0,255]"]
+    assert run([*command, *settings]) == 0
+    store = PairStore.open(tmp_path / "pairs")
+    input_NHWC, target_NHWC = store.split("train").read_all()
+    hole_NHW = (input_NHWC != target_NHWC).any(axis=-1)
+    assert hole_NHW.sum(axis=(1, 2)).tolist() == [round(32 * 48 * 0.3)] * len(input_NHWC)
+    assert (input_NHWC[hole_NHW] == (255, 0, 255)).all()
+    assert run([*command, "--set", "area_share=1"]) == 1
+    assert "area_share: Input should be less than 1" in capsys.readouterr().err
+
+
+def test_palettes_with_as_many_missing_stripes_as_were_set_make_a_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_photos(tmp_path / "photos")
+    command = ["build", "palette", str(tmp_path / "photos"), "--out", str(tmp_path / "pairs"), "--set", "resize_px=[4,10]"]
+    assert run([*command, "--set", "num_missing=4", "--set", "fill=[0,255,0]"]) == 0
+    input_NHWC, target_NHWC = PairStore.open(tmp_path / "pairs").split("train").read_all()
+    assert (input_NHWC != target_NHWC).any(axis=-1).sum(axis=(1, 2)).tolist() == [4 * 2 * 4] * len(input_NHWC)
+    assert run([*command, "--set", "fit=crop"]) == 1
+    assert "fit: Input should be 'stretch'" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from flows.services.models import local_tracking_uri
 
 DATA = Path(__file__).parents[1] / "data"
 COMMANDS = [
-    *("demo", "build", "edges", "train", "evaluate", "promote", "translate", "export", "verify", "status", "report", "doctor"),
+    *("demo", "build", "edges", "train", "evaluate", "promote", "translate", "export", "verify", "diff", "status", "report"),
+    "doctor",
 ]
 
 
@@ -37,6 +39,10 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     assert [
         line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ") and line.split()[0] in COMMANDS
     ] == COMMANDS
+
+
+def test_the_version_is_that_of_the_installed_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "--version") == (0, f"p2p {version('p2p-pipeline')}\n", "")
 
 
 def test_the_installed_program_is_this_command_line(tmp_path: Path) -> None:
@@ -71,6 +77,7 @@ def test_the_help_of_a_command_teaches_with_an_example(command: str, capsys: pyt
         ["build", "folders", "a", "--out", "o", "--buffer-px", "8"],
         ["build", "folders", "a", "a/", "--out", "o"],
         ["build", "folders", ".", "--out", "o"],
+        ["train", "nonsense", "--data", "d", "--out", "o"],
         ["train", "world", "--data", "d", "--out", "o", "--images", "0"],
         ["train", "world", "--data", "d", "--out", "o", "--images", "1", "--minutes", "1"],
         ["train", "world", "--data", "d", "--out", "o", "--minutes", "inf"],
@@ -99,7 +106,6 @@ def test_wrong_usage_exits_with_2_and_says_why(
         (["build", "maps", "a.tif", "b.tif", "--out", "o"], "b.tif"),
         (["build", "folders", "empty", "--out", "o"], "empty"),
         (["build", "folders", "empty", "--out", "o", "--set", "no_such_key=1"], "no_such_key"),
-        (["train", "nonsense", "--data", "d", "--out", "o"], "nonsense"),
         (["evaluate", "nowhere", "--data", "d"], "nowhere"),
         (["promote", "nobody", "1"], "nobody"),
         (["translate", "nowhere", "i", "o"], "nowhere"),

@@ -13,7 +13,7 @@ import pytest
 
 from flows.services.launcher import TrainingProcessError, launch_training
 from flows.services.training_protocol import TrainingRequest
-from p2p_core.errors import OutputError, StoreError
+from p2p_core.errors import OutputError, StoreError, UsageError
 from p2p_core.inference.bundle import load_bundle, verify_bundle
 from p2p_core.progress import Progress
 
@@ -73,6 +73,17 @@ def test_a_training_leaves_a_bundle_and_tells_how_far_it_is(request_24: Training
     assert json.loads((request_24.run_dir / "budget.json").read_text())["images"] == 24
     with pytest.raises(OutputError, match="already holds a training run"):
         launch_training(request_24)
+
+
+def test_resumed_without_settings_a_training_goes_on_as_it_began(request_24: TrainingRequest) -> None:
+    with pytest.raises(TrainingProcessError):
+        launch_training(request_24, progress_for=Collected(kill_at=12).start)
+    as_begun = request_24.model_copy(update={"resume": True, "settings": None, "images": None})
+    outcome = launch_training(as_begun, progress_for=Collected().start)
+    assert (outcome.images_seen, outcome.budget.images, outcome.budget.chosen_by) == (24, 24, "images")
+    assert json.loads((request_24.run_dir / "config.json").read_text())["generator"]["depth"] == 2
+    with pytest.raises(UsageError, match="holds a run of recipe facades, not maps"):
+        launch_training(as_begun.model_copy(update={"recipe": "maps"}))
 
 
 def test_a_killed_training_says_so_and_resumes_in_its_mlflow_run(request_24: TrainingRequest, tracking_uri: str) -> None:

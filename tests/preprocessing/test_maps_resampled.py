@@ -15,7 +15,6 @@ import rasterio.warp
 from numpy.typing import NDArray
 
 from p2p_core.geometry import Window
-from p2p_core.rasters.registry import open_raster
 from preprocessing.build import build_dataset
 from preprocessing.latitude import latitude_split
 from preprocessing.maps import MapsBuilder, MapsParameters
@@ -299,19 +298,3 @@ def test_a_store_of_a_resampled_input_is_the_same_bytes_when_built_again(tmp_pat
     one, two = (build_dataset(builder, tmp_path / name, rule) for name in ("one", "two"))
     assert sum(one.counts.values()) == 80
     assert tree(one.version_path) == tree(two.version_path)
-
-
-def test_what_was_measured_is_told_by_nodata_or_by_the_files_mask(tmp_path: Path) -> None:
-    pixels = measured(UTM, TARGET)
-    pixels[3:9, 5:8] = 0
-    pixels[40:50, 5:8, 1] = 0  # black in one band is a colour
-    mask = np.full(pixels.shape[:2], 255, np.uint8)
-    mask[20:30, 40:50] = 0
-    window = Window(2, 4, 60, 60)
-    expected = {"plain": np.ones((60, 60), np.bool_), "nodata": np.ones((60, 60), np.bool_), "mask": mask[window.slices] == 255}
-    expected["nodata"][1:7, 1:4] = False
-    for name, values in {"plain": {}, "nodata": {"nodata": 0}, "mask": {"mask": mask}}.items():
-        with open_raster(save(tmp_path / f"{name}.tif", pixels, UTM, TARGET[0], **values)) as raster:
-            read_HWC, measured_HW = raster.read_measured(window)
-        np.testing.assert_array_equal(read_HWC, pixels[window.slices])
-        np.testing.assert_array_equal(measured_HW, expected[name])

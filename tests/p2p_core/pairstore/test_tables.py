@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +151,15 @@ def test_a_manifest_tells_no_time_and_no_place(version: Path, tmp_path: Path) ->
     text = (version / "manifest.json").read_text()
     assert str(tmp_path) not in text
     assert not any(word in text for word in ("time", "date", "created", "host", "elapsed"))
+
+
+def test_tables_are_read_without_the_scanner_whose_threads_may_abort_a_process_at_its_end(tmp_path: Path) -> None:
+    (tmp_path / "pairs.parquet").write_bytes(pairs_to_parquet([PairRecord("a", "a", "train", 0, "00", "11")]))
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom p2p_core.pairstore.schema import pairs_from_parquet\n"
+        "print(len(pairs_from_parquet(Path(sys.argv[1]).read_bytes())), 'pyarrow.dataset' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "pairs.parquet"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.returncode) == ("1 False\n", 0), done.stderr

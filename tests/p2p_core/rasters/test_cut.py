@@ -202,7 +202,7 @@ def test_regions_the_source_does_not_hold_are_refused(
 
 def test_sixteen_bits_do_not_become_tiles(tmp_path: Path, noise: Noise, write_tif: WriteTif) -> None:
     source = write_tif(tmp_path / "map.tif", noise(40, 40, 1, np.uint16), (0.5, 0, 10.0, 0, -0.5, 30.0))
-    with pytest.raises(RasterError, match="cannot be a PNG tile"):
+    with pytest.raises(RasterError, match="cannot be a PNG"):
         cut_xyz(source, tmp_path / "xyz", 3, Bounds(11, 11, 29, 29))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 
 from p2p_core.config import replace
-from p2p_core.errors import CheckpointError, ConfigError, DivergenceError, StoreError
+from p2p_core.errors import CheckpointError, ConfigError, DivergenceError, StoreError, UsageError
 from p2p_core.inference.bundle import load_bundle
 from p2p_core.model.discriminator import PatchGANConfig
 from p2p_core.model.generator import UNetConfig
@@ -23,7 +25,7 @@ from p2p_core.training.data import Batch
 from p2p_core.training.loop import train
 from p2p_core.training.result import TrainingResult
 from p2p_core.training.step import make_state, training_step
-from p2p_core.training.tracker import JsonLinesTracker, read_metrics
+from p2p_core.training.tracker import JsonLinesTracker, Trackers, read_metrics
 
 CONFIG = RunConfig(
     recipe="small",
@@ -37,6 +39,7 @@ CONFIG = RunConfig(
     checkpoint_every_images=8,
     log_every_images=8,
     ema_images=16,
+    oversample_rare=3,
 )
 
 
@@ -98,6 +101,56 @@ def test_a_killed_run_resumes_to_identical_bytes(pair_store: Path, trained: Path
     assert (tmp_path / last).read_bytes() == (trained / last).read_bytes()
     seen = [m["images_seen"] for m in read_metrics(tmp_path / "metrics.jsonl") if "generator_l1" in m]
     assert seen == [8, 16, 24, 32, 40, 48]
+
+
+class StoppedError(Exception):
+    pass
+
+
+class StopAt:
+    def __init__(self, images: int) -> None:
+        self.images = images
+
+    def update(self, done: int, note: str = "") -> None:  # noqa: ARG002
+        if done >= self.images:
+            raise StoppedError
+
+
+def test_a_run_that_averages_nothing_stores_no_averages_and_resumes_all_the_same(pair_store: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, ema_images=0, budget_images=24)
+    run(config, pair_store, tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        train(config, pair_store, tmp_path / "cut", tracker=Trackers([]), progress=StopAt(16), device="cpu")
+    resumed = run(config, pair_store, tmp_path / "cut", resume=True)
+    assert resumed.resumed_from == 8
+    last = "checkpoints/0000000024/state.safetensors"
+    state = (tmp_path / "whole" / last).read_bytes()
+    assert state == (tmp_path / "cut" / last).read_bytes()
+    names = load(state).keys()
+    assert any(name.startswith("generator.") for name in names)
+    assert not any(name.startswith("averaged.") for name in names)
+
+
+def test_progress_hears_where_the_run_begins(pair_store: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError):
+        train(CONFIG, pair_store, tmp_path, tracker=Trackers([]), progress=StopAt(0), device="cpu")
+    assert not (tmp_path / "metrics.jsonl").exists()
+    assert latest_checkpoint(tmp_path / "checkpoints") is None
+
+
+def test_compiling_without_a_compiler_is_an_error_that_says_so(pair_store: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UsageError, match=r"compile=true needs a C\+\+ compiler"):
+        run(replace(CONFIG, compile=True), pair_store, tmp_path)
+
+
+@pytest.mark.stress
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler on this machine")
+def test_a_compiled_run_learns_what_an_eager_one_does(pair_store: Path, tmp_path: Path) -> None:
+    plain = run(CONFIG, pair_store, tmp_path / "plain").metrics
+    compiled = run(replace(CONFIG, compile=True), pair_store, tmp_path / "compiled").metrics
+    assert compiled["frozen_l1"] == pytest.approx(plain["frozen_l1"], rel=0.02)
 
 
 def test_training_lowers_l1_far_below_the_start(pair_store: Path, tmp_path: Path) -> None:

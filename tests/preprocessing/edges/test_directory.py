@@ -23,6 +23,7 @@ from preprocessing.edges.drawing import EdgesConfig, edge_picture
 from preprocessing.edges.thinning import ThinningConfig
 
 PROBABILITY = EdgesConfig(output="probability", detector=DetectorConfig(padding_px=16))
+TORCH = DetectorConfig(padding_px=16, engine="torch")
 NAMES = ["a", "b/c", "b/d/e", "f", "g", "h", "i"]
 
 KILLED = """
@@ -105,6 +106,18 @@ def test_only_a_changed_or_new_photo_and_a_lost_picture_are_redone(draw, album, 
     assert counts(draw()) == (3, 5, 0)
     after = times(tmp_path / "edges")
     assert {name for name in after if after[name] != before.get(name)} == {"f.png", "new.png", "b/c.png"}
+
+
+def test_the_torch_engine_draws_the_same_pictures(draw, tmp_path) -> None:
+    """To a grey level: the engines' sums are taken in another order."""
+    draw()
+    assert counts(draw(tmp_path / "torch", EdgesConfig(output="probability", detector=TORCH))) == (7, 0, 0)
+    for name in NAMES:
+        by_ncnn, by_torch = (
+            np.asarray(Image.open(tmp_path / place / f"{name}.png")).astype(int) for place in ("edges", "torch")
+        )
+        assert by_ncnn.std() > 0
+        assert np.abs(by_ncnn - by_torch).max() <= 1
 
 
 def test_other_parameters_or_weights_redo_everything(draw, album, tmp_path, tiny) -> None:

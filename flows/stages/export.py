@@ -1,0 +1,57 @@
+"""Export what a directory holds: a finished translation as one file or tiles, a pair store as pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from flows.verify import Kind, kind_of
+from p2p_core.errors import UsageError
+from p2p_core.pairstore.versions import named_version
+
+__all__ = ["ExportFormat", "export"]
+
+ExportFormat = Literal["cog", "xyz", "folders"]
+
+_EXPORTED: dict[ExportFormat, Kind] = {"cog": "archive output", "xyz": "archive output", "folders": "pair store"}
+
+
+def export(source: Path, dest: Path, to: ExportFormat, *, input_side: Literal["left", "right"] | None = None) -> str:
+    """Export `source` and say what is where.
+
+    Raises:
+        EmptySourceError: `source` is nothing that could be exported.
+        UsageError: it is of another kind than the format, or `input_side` is given for a format without sides.
+        P2PError: what the format's export raises.
+    """
+    source = named_version(source)
+    kind = kind_of(source)
+    if _EXPORTED[to] != kind:
+        own = " or ".join(f"--to {name}" for name, owner in _EXPORTED.items() if owner == kind)
+        raise UsageError(
+            f"{source} holds {_ARTICLE[kind]} {kind}; --to {to} exports {_ARTICLE[_EXPORTED[to]]} {_EXPORTED[to]}",
+            remedy=f"Use {own}" if own else "Give a pair store or an archive output",
+        )
+    if to == "folders":
+        return _export_folders(source, dest, input_side or "left")
+    if input_side is not None:
+        raise UsageError(f"--to {to} knows no sides", remedy="Leave --input-side out")
+
+    from flows.stages.translate import EXPORTS
+
+    return str(EXPORTS[to](source, dest))
+
+
+_ARTICLE: dict[Kind, str] = {"pair store": "a", "model bundle": "a", "archive output": "an"}
+
+
+def _export_folders(source: Path, dest: Path, input_side: Literal["left", "right"]) -> str:
+    from p2p_core.pairstore.export import export_folders
+    from p2p_core.pairstore.reader import PairStore
+    from p2p_core.progress import ProgressLine
+
+    store = PairStore.open(source)
+    with ProgressLine("export", sum(store.manifest.counts.values()), "pictures") as progress:
+        made = export_folders(store, dest, input_side=input_side, progress=progress)
+    counts = ", ".join(f"{count} {split}" for split, count in made.counts.items())
+    return f"{dest}: {counts} pictures, {made.num_there} of them there before"
