@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from p2p_core.errors import SizeMismatchError
+from p2p_core.errors import SizeMismatchError, UsageError
 from p2p_core.geometry import Window, align_down, align_up
-from p2p_core.rasters.geotiff import warped
-from p2p_core.rasters.grid import SLIVER_PX, Bounds
+from p2p_core.rasters.geotiff import DatasetRaster, reproject_bounds, warped
+from p2p_core.rasters.grid import SLIVER_PX, Bounds, window_transform
 from p2p_core.rasters.protocol import Raster, bounds, require_inside
-from p2p_core.rasters.registry import open_raster
+from p2p_core.rasters.registry import is_xyz, open_raster
 
 __all__ = ["ScaledRaster", "open_aligned", "resize", "resize_nearest"]
 
@@ -26,32 +26,46 @@ _FILTER_PX = 2  # cv2's cubic filter reaches two source pixels to each side
 def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
     """Open the input so that its pixels lie on the target's: as it is, scaled, or resampled by place.
 
-    Georeferenced rasters must have one CRS, and the input must cover `area` of the target. Plain images must have the same
-    shape up to one scale.
+    An input in the target's CRS must cover `area` of the target; one in another CRS is resampled, and where it does not reach
+    nothing is measured (`Raster.read_measured`). Plain images must have the same shape up to one scale. What is resampled by
+    place can be read inside `area` alone.
 
     Raises:
         SizeMismatchError: they do not cover the same ground. Names both.
         RasterError: the input cannot be read.
+        UsageError: the input is an XYZ tree, which is not resampled.
     """
+    if is_xyz(input_path):
+        raise UsageError(
+            f"{input_path} is an XYZ tree: as an input it goes with an XYZ tree as target, address by address",
+            remedy="Cut the target into tiles of the same zoom as well, or give the input as a GeoTIFF",
+        )
     source = open_raster(input_path)
     try:
         if source.crs is None or target.crs is None or target.transform is None:
             _require_same_shape(source, target)
             return _scaled(source, target)
         _require_same_ground(source, target, area)
-        if source.nodata is None and _share_corners(source, target):
+        if not _has_holes(source) and _share_corners(source, target):
             # Scaling is faster than warping, and exact: GDAL rounds the mean of 2 x 2 now up, now down.
             return _scaled(source, target)
     except BaseException:
         source.close()
         raise
     source.close()
-    return warped(input_path, target.crs, target.transform, target.height_px, target.width_px)
+    # Onto the area alone: the rest of a target that goes round the globe may have no place in the input's CRS.
+    place = window_transform(target.transform, area)
+    return PartRaster(warped(input_path, target.crs, place, area.height_px, area.width_px), area, target)
 
 
 def _scaled(source: Raster, target: Raster) -> Raster:
     same = (source.height_px, source.width_px) == (target.height_px, target.width_px)
     return source if same else ScaledRaster(source, target.height_px, target.width_px)
+
+
+def _has_holes(source: Raster) -> bool:
+    """Only warping keeps pixels that were not measured out of their neighbours."""
+    return source.nodata is not None or (isinstance(source, DatasetRaster) and source.has_mask)
 
 
 def _share_corners(source: Raster, target: Raster) -> bool:
@@ -80,12 +94,16 @@ def _require_same_shape(source: Raster, target: Raster) -> None:
 
 
 def _require_same_ground(source: Raster, target: Raster, area: Window) -> None:
-    if source.crs != target.crs:
-        raise SizeMismatchError(
-            f"{source.name} is in {source.crs}, {target.name} in {target.crs}",
-            remedy=f"Reproject one to the other, for example gdalwarp -t_srs '{target.crs}'",
-        )
     own, wanted = bounds(source), bounds(target, area)
+    if source.crs is not None and target.crs is not None and source.crs != target.crs:
+        # No rectangle of the target is what both cover: what the source does not cover is nodata, tile by tile.
+        there = reproject_bounds(wanted, target.crs, source.crs)
+        if not own.overlaps(there):
+            raise SizeMismatchError(
+                f"{source.name} covers {tuple(own)} of {source.crs}, and {target.name} lies at {tuple(there)} of it",
+                remedy="Check their georeferencing: they share no ground",
+            )
+        return
     pixel = (wanted.east - wanted.west) / area.width_px
     if not own.contains(wanted, margin=pixel / 2):
         common = Bounds(
@@ -98,6 +116,25 @@ def _require_same_ground(source: Raster, target: Raster, area: Window) -> None:
             if own.overlaps(wanted)
             else "Check their georeferencing: they share no ground",
         )
+
+
+class PartRaster(Raster):
+    """The pixels that a target has in `area`, read by the target's windows, which must lie inside it."""
+
+    def __init__(self, part: Raster, area: Window, target: Raster) -> None:
+        self._part, self._area = part, area
+        self.name, self.bands, self.dtype, self.nodata = part.name, part.bands, part.dtype, part.nodata
+        self.crs, self.transform = target.crs, target.transform
+        self.height_px, self.width_px = target.height_px, target.width_px
+
+    def read(self, window: Window) -> NDArray[Any]:
+        return self.read_measured(window)[0]
+
+    def read_measured(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        return self._part.read_measured(window.shift(-self._area.y_px, -self._area.x_px))
+
+    def close(self) -> None:
+        self._part.close()
 
 
 class ScaledRaster(Raster):

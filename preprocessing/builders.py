@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from p2p_core.config import Config
+from p2p_core.rasters.registry import is_xyz
 from preprocessing.colour import ColourBuilder, ColourParameters
 from preprocessing.edges.builder import EdgesBuilder, EdgesParameters
 from preprocessing.folders import FoldersBuilder, FoldersParameters
@@ -19,6 +20,7 @@ from preprocessing.maps import MapsBuilder, MapsParameters
 from preprocessing.pairs import PairBuilder
 from preprocessing.palette import PaletteBuilder, PaletteParameters
 from preprocessing.photo_builder import PhotoParameters
+from preprocessing.tiles import TilesBuilder
 
 __all__ = ["BUILDERS", "BuilderKind"]
 
@@ -32,9 +34,16 @@ class BuilderKind:
     sources: str
 
 
+def _make_maps(sources: tuple[Path, ...], parameters: MapsParameters) -> MapsBuilder | TilesBuilder:
+    trees = len(sources) == 2 and all(map(is_xyz, sources))
+    return TilesBuilder(sources, parameters) if trees else MapsBuilder(sources, parameters)
+
+
 BUILDERS: dict[str, BuilderKind] = {
     "edges": BuilderKind(EdgesParameters, EdgesBuilder, "the photos' directory, then other HED weights if wanted"),
-    "maps": BuilderKind(MapsParameters, MapsBuilder, "the input raster, then the target raster of the same ground"),
+    "maps": BuilderKind(
+        MapsParameters, _make_maps, "the input raster, then the target raster of the same ground; or two XYZ trees z/x/y.png"
+    ),
     "colour": BuilderKind(ColourParameters, ColourBuilder, "the photos' directory"),
     "gray": BuilderKind(PhotoParameters, GrayBuilder, "the photos' directory"),
     "labels": BuilderKind(LabelsParameters, LabelsBuilder, "the photos' directory, then that of their label pictures"),

@@ -6,7 +6,6 @@ origin lies in it, row by row. Legend: H W pixels, C bands.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,14 +22,15 @@ from p2p_core.errors import EmptySourceError, RasterError, UsageError
 from p2p_core.files import sha256_json
 from p2p_core.geometry import TileGrid, Window
 from p2p_core.pairstore.layout import ROLES
-from p2p_core.rasters.grid import SLIVER_PX, Bounds
+from p2p_core.rasters.grid import Bounds, Grid
 from p2p_core.rasters.protocol import Raster, full_window, grid_of
 from p2p_core.rasters.registry import open_raster, source_digest
+from p2p_core.rasters.xyz import XYZRaster
 from preprocessing.align import open_aligned
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 from preprocessing.quality import QualityRule
 
-__all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule"]
+__all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule", "judge"]
 
 
 class WaterRule(Config):
@@ -54,13 +54,15 @@ class MapsParameters(Config):
     """`bounds`: the part of the target to use, (west, south, east, north) in its CRS; all of it unless given.
 
     `stride_px`: from one tile's origin to the next; tiles touch unless given. `source_px`: the side of the blocks that are
-    built, and rebuilt, at once. `max_nodata_fraction`: more nodata than that in either picture rejects a tile.
+    built, and rebuilt, at once. `zoom`: of XYZ trees that hold several. `max_nodata_fraction`: more nodata than that in either
+    picture rejects a tile.
     """
 
     tile_px: int = Field(default=256, ge=1)
     stride_px: int | None = Field(default=None, ge=1)
     source_px: int = Field(default=1024, ge=1)
     bounds: Bounds | None = None
+    zoom: int | None = Field(default=None, ge=0)
     input_encoding: str = "rgb"
     target_encoding: str = "rgb"
     water: WaterRule | None = None
@@ -92,7 +94,7 @@ class MapsBuilder:
     parameters: MapsParameters
 
     name = "maps"
-    version = 1
+    version = 2
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
@@ -119,20 +121,22 @@ class MapsBuilder:
             RasterError: the target cannot be read, or bounds were given and it lies nowhere.
             ConfigError: no whole pixel lies inside the bounds.
         """
-        with open_raster(self.rasters[1]) as target:
+        with self._open_target() as target:
             return _area(target, self.parameters.bounds)
 
-    def window_around(self, bounds: Bounds) -> Window:
-        """The smallest window of the target's pixels that holds `bounds`: for ground to be reserved.
+    def grid(self) -> Grid:
+        """The target's. Raises `RasterError`: the target cannot be read or lies nowhere."""
+        with self._open_target() as target:
+            return grid_of(target)
 
-        Raises:
-            RasterError: the target cannot be read or lies nowhere.
-        """
-        with open_raster(self.rasters[1]) as target:
-            a, _, c, _, e, f = grid_of(target).transform
-        x0, x1 = math.floor((bounds.west - c) / a + SLIVER_PX), math.ceil((bounds.east - c) / a - SLIVER_PX)
-        y0, y1 = math.floor((bounds.north - f) / e + SLIVER_PX), math.ceil((bounds.south - f) / e - SLIVER_PX)
-        return Window(y0, x0, y1 - y0, x1 - x0)
+    def window_around(self, bounds: Bounds) -> Window:
+        """The smallest window of the target's pixels that holds `bounds`: for ground to be reserved. Raises as `grid`."""
+        return self.grid().around(bounds)
+
+    def windows(self) -> Sequence[Window]:
+        """Every tile that `build` looks at, row by row. Raises as `area`."""
+        area = self.area()
+        return [window.shift(area.y_px, area.x_px) for window in _tile_grid(area, self.parameters)]
 
     def sources(self) -> Sequence[MapsSource]:
         """Raises as `PairBuilder.sources`, and `SizeMismatchError` where the rasters do not cover the same ground."""
@@ -156,24 +160,17 @@ class MapsBuilder:
             read_input, read_target = _reader(input_raster, ground), _reader(target_raster, ground)
             for window in source.windows:
                 pair_id = f"y{window.y_px:07d}_x{window.x_px:07d}"
+                if missing := target_raster.missing_under(window) if isinstance(target_raster, XYZRaster) else []:
+                    detail = f"{self._names()[1]} has no tile {missing[0]}"
+                    yield Rejected(source.source_id, pair_id, "missing_target", detail, window)
+                    continue
                 try:
-                    pair = Pair(pair_id, source.source_id, read_input(window), read_target(window), window)
+                    (input_HWC, input_empty), (target_HWC, target_empty) = read_input(window), read_target(window)
                 except RasterError as error:
                     yield Rejected(source.source_id, pair_id, error.reason, self._without_place(error.problem), window)
                     continue
-                yield self._judge(pair, input_raster.nodata, target_raster.nodata)
-
-    def _judge(self, pair: Pair, input_nodata: float | None, target_nodata: float | None) -> Outcome:
-        def reject(reason: str, detail: str) -> Rejected:
-            return Rejected(pair.source_id, pair.pair_id, reason, detail, pair.window)
-
-        empty = max(_nodata_fraction(pair.input_HWC, input_nodata), _nodata_fraction(pair.target_HWC, target_nodata))
-        if empty > self.parameters.max_nodata_fraction:
-            return reject("nodata", f"{empty:.1%} of its pixels hold no data")
-        water = self.parameters.water
-        if water and (fraction := water.fraction(pair.input_HWC)) > water.max_fraction:
-            return reject("ocean_only", f"{fraction:.1%} of its pixels are water")
-        return self.parameters.quality.judge(pair)
+                pair = Pair(pair_id, source.source_id, input_HWC, target_HWC, window)
+                yield judge(pair, max(input_empty, target_empty), self.parameters)
 
     def _names(self) -> tuple[str, ...]:
         """What the dataset calls the rasters, wherever they lie."""
@@ -184,17 +181,33 @@ class MapsBuilder:
             text = text.replace(str(path), name)
         return text
 
+    def _open_target(self) -> Raster:
+        return open_raster(self.rasters[1], zoom=self.parameters.zoom)
+
     @contextmanager
     def _open(self) -> Iterator[tuple[Raster, Raster, Window]]:
         """Both rasters on the target's grid, and the area to tile."""
-        input_path, target_path = self.rasters
         with ExitStack() as stack:
-            target = stack.enter_context(open_raster(target_path))
+            target = stack.enter_context(self._open_target())
             area = _area(target, self.parameters.bounds)
-            aligned = stack.enter_context(open_aligned(input_path, target, area))
+            aligned = stack.enter_context(open_aligned(self.rasters[0], target, area))
             _require_bands(aligned, self.input_encoding)
             _require_bands(target, self.target_encoding)
             yield aligned, target, area
+
+
+def judge(pair: Pair, empty_fraction: float, parameters: MapsParameters) -> Outcome:
+    """The pair itself, or why it is left out. `empty_fraction`: the share of the emptier picture that holds no data."""
+
+    def reject(reason: str, detail: str) -> Rejected:
+        return Rejected(pair.source_id, pair.pair_id, reason, detail, pair.window)
+
+    if empty_fraction > parameters.max_nodata_fraction:
+        return reject("nodata", f"{empty_fraction:.1%} of its pixels hold no data")
+    water = parameters.water
+    if water and (fraction := water.fraction(pair.input_HWC)) > water.max_fraction:
+        return reject("ocean_only", f"{fraction:.1%} of its pixels are water")
+    return parameters.quality.judge(pair)
 
 
 def _area(target: Raster, bounds: Bounds | None) -> Window:
@@ -207,12 +220,16 @@ def _area(target: Raster, bounds: Bounds | None) -> Window:
 
 
 def _tiles_by_block(area: Window, parameters: MapsParameters) -> dict[tuple[int, int], list[Window]]:
-    stride_px = parameters.stride_px or parameters.tile_px
     blocks: dict[tuple[int, int], list[Window]] = {}
-    for window in TileGrid(area.height_px, area.width_px, parameters.tile_px, stride_px):
+    for window in _tile_grid(area, parameters):
         block = window.y_px // parameters.source_px, window.x_px // parameters.source_px
         blocks.setdefault(block, []).append(window.shift(area.y_px, area.x_px))
     return blocks
+
+
+def _tile_grid(area: Window, parameters: MapsParameters) -> TileGrid:
+    """Its windows begin at the area's corner."""
+    return TileGrid(area.height_px, area.width_px, parameters.tile_px, parameters.stride_px or parameters.tile_px)
 
 
 def _require_bands(raster: Raster, encoding_name: str) -> None:
@@ -225,20 +242,28 @@ def _require_bands(raster: Raster, encoding_name: str) -> None:
         )
 
 
-def _nodata_fraction(pixels_HWC: NDArray[np.uint8], nodata: float | None) -> float:
-    return 0.0 if nodata is None else float((pixels_HWC == nodata).all(axis=-1).mean())
-
-
 def _ground(windows: Sequence[Window]) -> Window:
     """The smallest window around all of them."""
     y, x = min(w.y_px for w in windows), min(w.x_px for w in windows)
     return Window(y, x, max(w.y_end_px for w in windows) - y, max(w.x_end_px for w in windows) - x)
 
 
-def _reader(raster: Raster, ground: Window) -> Callable[[Window], NDArray[np.uint8]]:
-    """Tiles overlap, so the ground is read once; where part of it cannot be, tile by tile, so that only bad tiles fail."""
+def _reader(raster: Raster, ground: Window) -> Callable[[Window], tuple[NDArray[np.uint8], float]]:
+    """Reads a tile's pixels, and the share of them that hold no data.
+
+    Tiles overlap, so the ground is read once; where part of it cannot be, tile by tile, so that only bad tiles fail.
+    """
     try:
-        ground_HWC = raster.read(ground)
+        ground_HWC, measured_HW = raster.read_measured(ground)
     except RasterError:
-        return raster.read
-    return lambda window: ground_HWC[window.shift(-ground.y_px, -ground.x_px).slices]
+        return lambda window: _with_empty_fraction(*raster.read_measured(window))
+
+    def cut(window: Window) -> tuple[NDArray[np.uint8], float]:
+        place = window.shift(-ground.y_px, -ground.x_px).slices
+        return _with_empty_fraction(ground_HWC[place], measured_HW[place])
+
+    return cut
+
+
+def _with_empty_fraction(pixels_HWC: NDArray[np.uint8], measured_HW: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], float]:
+    return pixels_HWC, 1 - float(measured_HW.mean())

@@ -18,6 +18,7 @@ __all__ = [
     "BlockSplit",
     "DirectorySplit",
     "Fractions",
+    "LatitudeSplit",
     "NameSplit",
     "SourceSplit",
     "SplitRule",
@@ -190,10 +191,74 @@ def _share_out(rule: BlockSplit) -> dict[tuple[int, int], str]:
     return {block: rule.fractions.at((i + 0.5) / len(ordered)) for i, block in enumerate(ordered)}
 
 
+class LatitudeSplit(Config):
+    """By latitude, as the paper split its maps: train, val and test one after the other from north to south.
+
+    A pixel's southing is `x * southward[0] + y * southward[1]`. A tile belongs to a split if it lies between the split's
+    lines and at least `buffer_px` of southing from each; on a line it belongs to none. Two tiles of different splits are
+    therefore at least 2 * buffer_px apart (`gaps.smallest_gap_px` proves it). `latitude.latitude_split` lays the lines.
+
+    Attributes:
+        southward: how far south one pixel along x and along y leads: (0, 1) for a north-up target. See `rasters.north`.
+        val_from_px, test_from_px: the southings of the lines that val and test begin at.
+        reserved: ground that no tile of any split may touch or come nearer to than `buffer_px`, in the target's pixels.
+    """
+
+    kind: Literal["latitude"] = "latitude"
+    southward: tuple[float, float]
+    val_from_px: float
+    test_from_px: float
+    buffer_px: int = Field(default=0, ge=0)
+    reserved: tuple[Window, ...] = ()
+
+    @model_validator(mode="after")
+    def _lines_in_order(self) -> Self:
+        if abs(sum(map(abs, self.southward)) - 1) > 1e-6:
+            raise ValueError(f"the absolute values of southward {self.southward} add up to 1")
+        if self.val_from_px > self.test_from_px:
+            raise ValueError("val begins north of test, or where test begins")
+        return self
+
+    def assign(self, item: Splittable) -> str | Rejected:
+        if item.window is None:
+            return Rejected(item.source_id, item.pair_id, "no_place", "A split by latitude needs tiles that have a place")
+        split = self.split_of(item.window)
+        if split in SPLITS:
+            return split
+        return Rejected(item.source_id, item.pair_id, split, _BAND_DETAILS[split].format(rule=self), item.window)
+
+    def split_of(self, window: Window) -> str:
+        """The split of a tile at `window`, or the reason why it has none: reserved or buffer."""
+        if self.reserves(window):
+            return "reserved"
+        first_px, last_px = self.span_px(window)
+        north_px, south_px = first_px - self.buffer_px, last_px + self.buffer_px
+        if south_px <= self.val_from_px:
+            return "train"
+        if self.val_from_px <= north_px and south_px <= self.test_from_px:
+            return "val"
+        return "test" if self.test_from_px <= north_px else "buffer"
+
+    def reserves(self, window: Window) -> bool:
+        grown = window.grow(self.buffer_px)
+        return any(grown.overlaps(reserved) for reserved in self.reserved)
+
+    def span_px(self, window: Window) -> tuple[float, float]:
+        """The southings of a tile's northernmost and southernmost corner."""
+        x, y = self.southward
+        southings = [x * x_px + y * y_px for x_px in (window.x_px, window.x_end_px) for y_px in (window.y_px, window.y_end_px)]
+        return min(southings), max(southings)
+
+
 _DETAILS = {
     "outside": "It reaches outside the area that is split",
     "reserved": "It lies within {rule.buffer_px} px of reserved ground",
     "buffer": "Within {rule.buffer_px} px of it lie blocks of more than one split",
 }
 
-SplitRule = Annotated[NameSplit | SourceSplit | DirectorySplit | BlockSplit, Field(discriminator="kind")]
+_BAND_DETAILS = {
+    "reserved": _DETAILS["reserved"],
+    "buffer": "It lies on the line between two splits, or within {rule.buffer_px} px of it",
+}
+
+SplitRule = Annotated[NameSplit | SourceSplit | DirectorySplit | BlockSplit | LatitudeSplit, Field(discriminator="kind")]

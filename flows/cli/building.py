@@ -12,8 +12,9 @@ from p2p_core.config import with_settings
 from p2p_core.errors import UsageError
 from p2p_core.pairstore.layout import SPLITS
 from p2p_core.rasters.grid import Bounds
+from preprocessing.split import Fractions
 
-__all__ = ["builder_parameters", "fitting_split", "parse_bounds"]
+__all__ = ["builder_parameters", "fitting_split", "parse_bounds", "parse_fractions"]
 
 
 def builder_parameters(builder: str, num_sources: int, settings: Sequence[str]) -> dict[str, Any]:
@@ -49,3 +50,15 @@ def parse_bounds(text: str) -> Bounds:
             remedy="Write W,S,E,N; give ground across the antimeridian as two",
         )
     return bounds
+
+
+def parse_fractions(text: str) -> Fractions:
+    """`0.8,0.1,0.1` -> the shares of train, val and test. Raises `UsageError` for anything else."""
+    try:
+        train, val, test = (float(part) for part in text.split(","))
+        return Fractions(train=train, val=val, test=test)
+    except ValueError:  # pydantic's errors are such, too
+        raise UsageError(
+            f"{text!r} are no shares of train, val and test",
+            remedy="Write three numbers that add up to 1, for example --fractions 0.8,0.1,0.1",
+        ) from None

@@ -20,18 +20,28 @@ def build(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="What the builder takes, in its order.")],
     out: Annotated[Path, typer.Option(metavar="STORE", help="The pair store; new, or an earlier version of it.")],
     split: Annotated[
-        Literal["auto", "name", "source", "directory", "block"],
+        Literal["auto", "name", "source", "directory", "block", "latitude"],
         typer.Option(
             help="How pairs are shared out. auto: block for maps; for the others, directory where train/ is there;"
-            " else source, clip by clip, for frames."
+            " else source, clip by clip, for frames. latitude: as the paper split its maps, from north to south train, val and,"
+            " beyond the median of the tiles, test."
         ),
     ] = "auto",
     block_px: Annotated[int, typer.Option(min=1, help="Side of a geographic block, in target pixels.")] = 1024,
-    buffer_px: Annotated[int, typer.Option(min=0, help="Ground left out beside blocks of another split.")] = 0,
+    buffer_px: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Ground left out on each side of where two splits meet; for latitude half a tile unless given, else 0."
+        ),
+    ] = None,
+    fractions: Annotated[
+        str | None,
+        typer.Option(metavar="TRAIN,VAL,TEST", help="Their shares: 0.8,0.1,0.1 unless given; for latitude 0.4,0.1,0.5."),
+    ] = None,
     reserve: Annotated[
         list[str] | None, typer.Option(metavar="W,S,E,N", help="Ground no pair may touch, in the target's CRS. Repeatable.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed, another split; not for latitude and directory.")] = 0,
     settings: Settings = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 builds in this one. Changes no byte.")] = 0,
     scheduler: SchedulerAddress = None,
@@ -40,7 +50,8 @@ def build(
 
     \b
     edges    PHOTO_DIR                    HED edges of photos -> the photos; HED weights may follow, if not the installed
-    maps     INPUT_RASTER TARGET_RASTER   two rasters of the same ground, cut into tiles on the target's grid
+    maps     INPUT_RASTER TARGET_RASTER   two rasters of the same ground, cut into tiles on the target's grid, whatever the
+                                          input's CRS; or two XYZ trees z/x/y.png, paired address by address
     colour   PHOTO_DIR                    photos -> L and ab of their colours (Lab): a model will colour gray photos
     gray     PHOTO_DIR                    photos in gray -> the photos
     labels   PHOTO_DIR LABEL_DIR          label pictures of a palette -> photos, or the other way (--set direction=...)
@@ -54,6 +65,8 @@ def build(
     Examples:
       p2p build edges photos/ --out pairs --set resize_px=[256,256] --workers 2
       p2p build maps map.tif aerial.tif --out pairs --set tile_px=256 --block-px 2048
+      p2p build maps map.tif aerial.tif --out pairs --split latitude --buffer-px 300
+      p2p build maps osm-tiles/ aerial-tiles/ --out pairs --set zoom=17 --block-px 2048 --buffer-px 256
       p2p build labels train/ trainannot/ --out pairs --set palette=camvid --set resize_px=[256,256]
       p2p build holes photos/ --out pairs --set area_share=0.25
       p2p build holes photos/ --out pairs --set hole=random --set area_share=0.3 --set seed=7 --set fill=[255,255,255]
@@ -68,7 +81,7 @@ def build(
     Of palette:  num_missing=1 to 4 of the stripes, which lie from dark to light.
     Of both:     fill=[red,green,blue], mid grey if not given. seed and the photo's name decide what is taken away.
     """
-    from flows.cli.building import builder_parameters, fitting_split, parse_bounds
+    from flows.cli.building import builder_parameters, fitting_split, parse_bounds, parse_fractions
     from flows.stages.build import BuildRequest, SplitRequest, one_of_each_reason, tell_build
     from flows.stages.build import build as build_stage
     from flows.stages.executors import Workers
@@ -80,6 +93,7 @@ def build(
         parameters=builder_parameters(builder, len(sources), settings or ()),
         split=SplitRequest(
             kind=fitting_split(builder, sources) if split == "auto" else split,
+            fractions=None if fractions is None else parse_fractions(fractions),
             seed=seed,
             block_px=block_px,
             buffer_px=buffer_px,

@@ -10,6 +10,7 @@ from pydantic import Field
 from flows.stages.executors import Workers, executor_of
 from p2p_core.config import Config
 from p2p_core.errors import UsageError
+from p2p_core.geometry import Window
 from p2p_core.pairstore.layout import SPLITS, StoreLayout
 from p2p_core.pairstore.reader import PairStore
 from p2p_core.progress import ProgressLine
@@ -17,9 +18,19 @@ from p2p_core.rasters.grid import Bounds
 from preprocessing.build import BuildSummary, build_dataset
 from preprocessing.builders import BUILDERS, BuilderKind
 from preprocessing.frames import FramesBuilder
+from preprocessing.latitude import PAPER_FRACTIONS, PlacedTiles, latitude_split
 from preprocessing.maps import MapsBuilder
 from preprocessing.pairs import PairBuilder, Rejected
-from preprocessing.split import BlockSplit, DirectorySplit, Fractions, NameSplit, SourceSplit, SplitRule
+from preprocessing.split import (
+    BlockSplit,
+    DirectorySplit,
+    Fractions,
+    LatitudeSplit,
+    NameSplit,
+    SourceSplit,
+    SplitRule,
+)
+from preprocessing.tiles import TilesBuilder
 
 __all__ = ["BuildRequest", "SplitRequest", "build", "builder_kind", "one_of_each_reason", "tell_build"]
 
@@ -29,17 +40,21 @@ class SplitRequest(Config):
 
     Attributes:
         kind: `name` by a hash of the pair's name, `source` by a hash of its source's (a clip's, say), `directory` as the
-            sources lie, `block` by geographic block.
-        block_px, buffer_px: of `block`, in the target's pixels.
-        reserved: of `block`, ground no pair may touch: (west, south, east, north) in the target's CRS.
+            sources lie, `block` by geographic block, `latitude` in bands from north to south, train and test on the two
+            sides of the median as in the paper.
+        fractions: the shares; the default of each kind unless given. `directory` knows none.
+        seed: of `name`, `source` and `block`.
+        block_px: of `block`, in the target's pixels.
+        buffer_px: of `block` (0 unless given) and `latitude` (half a tile), in the target's pixels.
+        reserved: of both, ground no pair may touch: (west, south, east, north) in the target's CRS.
         wraps: of `block`, the target goes round the globe.
     """
 
-    kind: Literal["name", "source", "directory", "block"] = "name"
-    fractions: Fractions = Fractions()
+    kind: Literal["name", "source", "directory", "block", "latitude"] = "name"
+    fractions: Fractions | None = None
     seed: int = 0
     block_px: int = Field(1024, ge=1)
-    buffer_px: int = Field(0, ge=0)
+    buffer_px: int | None = Field(None, ge=0)
     reserved: tuple[Bounds, ...] = ()
     wraps: bool = False
 
@@ -109,33 +124,50 @@ def builder_kind(name: str) -> BuilderKind:
 
 
 def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
-    if request.kind != "block" and (request.reserved or request.buffer_px):
+    if request.kind == "directory" and request.fractions:
+        raise UsageError("Directories decide the shares of a split by directory", remedy="Leave out --fractions")
+    if request.kind in ("name", "source", "directory"):
+        return _groundless_split(request, builder)
+    if not isinstance(builder, MapsBuilder | TilesBuilder):
         raise UsageError(
-            f"A split by {request.kind} knows no ground: it would ignore what is to be reserved or left out",
-            remedy="Split by block, or leave out --reserve and --buffer-px",
-        )
-    if request.kind == "name":
-        if isinstance(builder, FramesBuilder):
-            raise UsageError(
-                "A split by name would put frames of one clip, which are nearly the same picture, into several splits",
-                remedy="Split by source or by directory",
-            )
-        return NameSplit(fractions=request.fractions, seed=request.seed)
-    if request.kind == "source":
-        return SourceSplit(fractions=request.fractions, seed=request.seed)
-    if request.kind == "directory":
-        return DirectorySplit()
-    if not isinstance(builder, MapsBuilder):
-        raise UsageError(
-            f"Builder {builder.name} makes pairs without a place, which cannot be split by block",
+            f"Builder {builder.name} makes pairs without a place, which cannot be split by {request.kind}",
             remedy="Use --split name, source or directory",
         )
+    reserved = tuple(builder.window_around(bounds) for bounds in request.reserved)
+    if request.kind == "latitude":
+        return _latitude_split(request, builder, reserved)
     return BlockSplit(
         area=builder.area(),
         block_px=request.block_px,
-        buffer_px=request.buffer_px,
-        fractions=request.fractions,
+        buffer_px=request.buffer_px or 0,
+        fractions=request.fractions or Fractions(),
         seed=request.seed,
-        reserved=tuple(builder.window_around(bounds) for bounds in request.reserved),
+        reserved=reserved,
         wraps=request.wraps,
     )
+
+
+def _groundless_split(request: SplitRequest, builder: PairBuilder[Any]) -> NameSplit | SourceSplit | DirectorySplit:
+    if request.reserved or request.buffer_px:
+        raise UsageError(
+            f"A split by {request.kind} knows no ground: it would ignore what is to be reserved or left out",
+            remedy="Split by block or latitude, or leave out --reserve and --buffer-px",
+        )
+    if request.kind == "directory":
+        return DirectorySplit()
+    fractions = request.fractions or Fractions()
+    if request.kind == "source":
+        return SourceSplit(fractions=fractions, seed=request.seed)
+    if isinstance(builder, FramesBuilder):
+        raise UsageError(
+            "A split by name would put frames of one clip, which are nearly the same picture, into several splits",
+            remedy="Split by source or by directory",
+        )
+    return NameSplit(fractions=fractions, seed=request.seed)
+
+
+def _latitude_split(request: SplitRequest, builder: PlacedTiles, reserved: tuple[Window, ...]) -> LatitudeSplit:
+    if request.wraps:
+        raise UsageError("Bands of latitude go round the globe by themselves", remedy="Leave out `wraps`, or split by block")
+    fractions = request.fractions or PAPER_FRACTIONS
+    return latitude_split(builder, fractions=fractions, buffer_px=request.buffer_px, reserved=reserved)

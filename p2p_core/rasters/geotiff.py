@@ -27,7 +27,7 @@ import rasterio.warp
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # GDAL's own errors pass through some calls unwrapped
 from rasterio.crs import CRS
-from rasterio.enums import Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
@@ -57,33 +57,51 @@ MAX_BLOCK_PIXELS = 2**28
 
 _EXACT_PX = 1e-6  # rasterio 1.4 cannot make a WarpedVRT with 0
 _AVERAGE_FROM = 2.0
+_UNMEASURED = -(2.0**20)
+"""What a warped pixel holds in float32 where the source has nothing: no integer of 16 bits is that."""
 
 
 class DatasetRaster(Raster):
-    """A rasterio dataset as `Raster`; owns what is in `resources` and closes it."""
+    """A rasterio dataset as `Raster`; owns what is in `resources` and closes it.
 
-    def __init__(self, name: str, dataset: Any, resources: ExitStack, *, dtype: np.dtype[Any] | None = None) -> None:
+    `warped_from`: the dataset is a warped view of that one, whose dtype and nodata are what is read. `has_mask`: the file
+    tells what was not measured by a mask of its own, instead of a nodata value.
+    """
+
+    def __init__(self, name: str, dataset: Any, resources: ExitStack, *, warped_from: DatasetRaster | None = None) -> None:
         self.name = name
         self.height_px, self.width_px, self.bands = dataset.height, dataset.width, dataset.count
         self._read_dtype: np.dtype[Any] = np.dtype(dataset.dtypes[0])
-        self.dtype = self._read_dtype if dtype is None else dtype
+        self.dtype: np.dtype[Any] = warped_from.dtype if warped_from else self._read_dtype
         self.crs = _crs_name(dataset.crs)
         located = self.crs is not None or not dataset.transform.is_identity
         self.transform: Transform | None = tuple(dataset.transform)[:6] if located else None
-        self.nodata = None if dataset.nodata is None else float(dataset.nodata)
+        nodata: float | None = warped_from.nodata if warped_from else dataset.nodata
+        self.nodata: float | None = None if nodata is None else float(nodata)
+        self.has_mask = dataset.nodata is None and MaskFlags.per_dataset in dataset.mask_flag_enums[0]
         self._dataset = dataset
         self._resources = resources
 
     def read(self, window: Window) -> NDArray[Any]:
+        return self.read_measured(window)[0]
+
+    def read_measured(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         require_inside(window, self)
         if window.height_px == 0 or window.width_px == 0:
-            return np.empty((window.height_px, window.width_px, self.bands), self.dtype)
+            size = window.height_px, window.width_px
+            return np.empty((*size, self.bands), self.dtype), np.empty(size, np.bool_)
         place = RasterioWindow(window.x_px, window.y_px, window.width_px, window.height_px)
         with _gdal_errors(self.name):
             pixels_CHW = self._dataset.read(window=place)
+            mask_HW = self._dataset.dataset_mask(window=place) if self.has_mask else None
+        nothing = _UNMEASURED if self.dtype != self._read_dtype else self.nodata
+        measured_HW = np.ones(pixels_CHW.shape[1:], np.bool_) if nothing is None else (pixels_CHW != nothing).any(axis=0)
+        if mask_HW is not None:
+            measured_HW = mask_HW != 0
         if self.dtype != self._read_dtype:
             np.floor(pixels_CHW + np.float32(0.5), out=pixels_CHW)
-        return np.ascontiguousarray(np.moveaxis(pixels_CHW, 0, 2), dtype=self.dtype)
+            pixels_CHW[:, ~measured_HW] = self.nodata or 0
+        return np.ascontiguousarray(np.moveaxis(pixels_CHW, 0, 2), dtype=self.dtype), measured_HW
 
     @property
     def files(self) -> list[Path]:
@@ -114,7 +132,7 @@ def warped(
 ) -> Raster:
     """Open a georeferenced file as if it had been made on this grid; see the module for `resampling`.
 
-    Pixels of the grid outside the source hold its nodata value, or 0 where it has none.
+    Pixels of the grid outside the source hold its nodata value, or 0 where it has none; `read_measured` tells which they are.
 
     Raises:
         RasterError: the file cannot be opened or has no CRS or transform.
@@ -136,10 +154,11 @@ def warped(
             resampling=Resampling[name],
             tolerance=_EXACT_PX,
             dtype="float32" if small_integers else None,
+            **({"nodata": _UNMEASURED} if small_integers else {}),
             XSCALE=repr(min(1.0, 1 / scale_x)),
             YSCALE=repr(min(1.0, 1 / scale_y)),
         )
-        return DatasetRaster(source.name, resources.enter_context(view), resources, dtype=source.dtype)
+        return DatasetRaster(source.name, resources.enter_context(view), resources, warped_from=source)
 
 
 def choose_resampling(scale_x: float, scale_y: float) -> ResamplingName:

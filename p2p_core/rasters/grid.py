@@ -67,9 +67,21 @@ class Grid:
         Raises:
             ConfigError: no whole pixel lies inside, or the grid is rotated.
         """
-        return self.part(self._window_inside(bounds))
+        return self.part(self.window_inside(bounds))
 
-    def _window_inside(self, bounds: Bounds) -> Window:
+    def around(self, bounds: Bounds) -> Window:
+        """The smallest window that holds `bounds`, on rotated grids too; it may reach outside the grid."""
+        a, b, c, d, e, f = self.transform
+        determinant = a * e - b * d
+        corners = [(x - c, y - f) for x in (bounds.west, bounds.east) for y in (bounds.south, bounds.north)]
+        xs = [(e * x - b * y) / determinant for x, y in corners]
+        ys = [(a * y - d * x) / determinant for x, y in corners]
+        x0, x1 = math.floor(min(xs) + SLIVER_PX), math.ceil(max(xs) - SLIVER_PX)
+        y0, y1 = math.floor(min(ys) + SLIVER_PX), math.ceil(max(ys) - SLIVER_PX)
+        return Window(y0, x0, y1 - y0, x1 - x0)
+
+    def window_inside(self, bounds: Bounds) -> Window:
+        """The whole pixels inside `bounds`. Raises as `inside`."""
         a, b, c, d, e, f = self.transform
         if b or d or a <= 0 or e >= 0:
             raise ConfigError(f"Grid {self.transform} is not north up", remedy="Warp the raster to a north-up grid first")

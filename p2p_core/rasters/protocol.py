@@ -43,6 +43,13 @@ class Raster(Protocol):
         """
         ...
 
+    def read_measured(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """As `read`, and (height, width): which pixels hold a measurement, so not `nodata` in all bands. Raises as `read`."""
+        pixels = self.read(window)
+        if self.nodata is None:
+            return pixels, np.ones(pixels.shape[:2], np.bool_)
+        return pixels, (pixels != self.nodata).any(axis=-1)
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Self:

@@ -16,7 +16,7 @@ from p2p_core.rasters.protocol import Raster
 from p2p_core.rasters.xyz import XYZRaster, zooms
 from p2p_core.rasters.zarr_array import ZarrRaster, is_zarr
 
-__all__ = ["FILE_FORMATS", "open_raster", "source_digest"]
+__all__ = ["FILE_FORMATS", "is_xyz", "open_raster", "source_digest"]
 
 FILE_FORMATS: dict[str, Callable[[Path], Raster]] = {
     ".png": ImageRaster,
@@ -43,7 +43,7 @@ def open_raster(path: Path, *, zoom: int | None = None) -> Raster:
     """
     _require_present(path)
     if path.is_dir():
-        if _is_xyz(path):
+        if is_xyz(path):
             return XYZRaster(path, zoom=zoom)
         if is_zarr(path):
             _refuse_zoom(path, zoom)
@@ -77,8 +77,9 @@ def source_digest(path: Path) -> str:
         raise RasterError(f"{path} cannot be read: {error}", remedy="Make it readable for this user") from error
 
 
-def _is_xyz(path: Path) -> bool:
-    return not is_zarr(path) and bool(zooms(path))
+def is_xyz(path: Path) -> bool:
+    """Whether it is a directory with zooms in it."""
+    return path.is_dir() and not is_zarr(path) and bool(zooms(path))
 
 
 def _require_present(path: Path) -> None:

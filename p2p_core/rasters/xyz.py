@@ -26,7 +26,7 @@ from p2p_core.rasters.mercator import TileAddress, tile_range_grid
 from p2p_core.rasters.png import png_bytes
 from p2p_core.rasters.protocol import Raster, full_window, require_inside
 
-__all__ = ["XYZRaster", "tile_path", "write_xyz_tile", "zooms"]
+__all__ = ["MAX_TILE_PIXELS", "XYZRaster", "chosen_zoom", "tile_path", "tile_paths", "write_xyz_tile", "zooms"]
 
 MAX_TILE_PIXELS = 4096 * 4096
 _CACHED_TILES = 64
@@ -52,8 +52,8 @@ class XYZRaster(Raster):
 
     def __init__(self, root: Path, *, zoom: int | None = None) -> None:
         self.name = str(root)
-        self.zoom = _chosen_zoom(root, zoom)
-        self._paths = _tile_paths(root, self.zoom)
+        self.zoom = chosen_zoom(root, zoom)
+        self._paths = tile_paths(root, self.zoom)
         if not self._paths:
             raise EmptySourceError(
                 f"{root / str(self.zoom)} holds no tiles", remedy="Expected are images named z/x/y.png, .jpg or .webp"
@@ -79,10 +79,16 @@ class XYZRaster(Raster):
                 if (tile := TileAddress(self.zoom, x, y)) not in self._paths:
                     yield tile
 
+    def missing_under(self, window: Window) -> list[TileAddress]:
+        """The addresses under a window that have no image, row by row."""
+        return [tile for tile, _ in self._addresses_under(window) if tile not in self._paths]
+
     def read(self, window: Window) -> NDArray[Any]:
         require_inside(window, self)
         out = np.zeros((window.height_px, window.width_px, self.bands), self.dtype)
-        for tile, place in self._tiles_under(window):
+        for tile, place in self._addresses_under(window):
+            if tile not in self._paths:
+                continue
             part = place.shift(-window.y_px, -window.x_px).clip(window.height_px, window.width_px)
             inner = part.shift(window.y_px - place.y_px, window.x_px - place.x_px)
             out[part.slices] = self._tile(tile)[inner.slices]
@@ -91,14 +97,13 @@ class XYZRaster(Raster):
     def close(self) -> None:
         self._decoded.clear()
 
-    def _tiles_under(self, window: Window) -> Iterator[tuple[TileAddress, Window]]:
+    def _addresses_under(self, window: Window) -> Iterator[tuple[TileAddress, Window]]:
         if window.height_px == 0 or window.width_px == 0:
             return
         for row in range(window.y_px // self.tile_px, (window.y_end_px - 1) // self.tile_px + 1):
             for column in range(window.x_px // self.tile_px, (window.x_end_px - 1) // self.tile_px + 1):
                 tile = TileAddress(self.zoom, self.columns.start + column, self.rows.start + row)
-                if tile in self._paths:
-                    yield tile, Window(row * self.tile_px, column * self.tile_px, self.tile_px, self.tile_px)
+                yield tile, Window(row * self.tile_px, column * self.tile_px, self.tile_px, self.tile_px)
 
     def _tile(self, tile: TileAddress) -> NDArray[Any]:
         if tile in self._decoded:
@@ -140,7 +145,8 @@ def write_xyz_tile(root: Path, tile: TileAddress, pixels_HWC: NDArray[np.uint8])
     return path
 
 
-def _chosen_zoom(root: Path, zoom: int | None) -> int:
+def chosen_zoom(root: Path, zoom: int | None) -> int:
+    """The zoom asked for, or the only one there is. Raises `ConfigError` and `EmptySourceError` as `XYZRaster`."""
     there = zooms(root)
     if not there:
         raise EmptySourceError(f"{root} holds no zoom directories", remedy="Expected is a tree z/x/y.png, .jpg or .webp")
@@ -151,7 +157,8 @@ def _chosen_zoom(root: Path, zoom: int | None) -> int:
     return there[0] if zoom is None else zoom
 
 
-def _tile_paths(root: Path, zoom: int) -> dict[TileAddress, Path]:
+def tile_paths(root: Path, zoom: int) -> dict[TileAddress, Path]:
+    """Every tile of a zoom that is there. Raises `RasterError` for one off the map, or there twice."""
     paths: dict[TileAddress, Path] = {}
     for column in (root / str(zoom)).iterdir():
         if not (column.name.isdecimal() and column.is_dir()):

@@ -93,6 +93,9 @@ def reserved_windows(split_rule: Mapping[str, Any]) -> tuple[Window, ...]:
 
 def rule_sentence(split_rule: Mapping[str, Any]) -> str:
     """How tiles were shared out, for people; `preprocessing.split` has the rules."""
+    if split_rule.get("kind") == "latitude":
+        apart_px = 2 * split_rule["buffer_px"]
+        return f"Train, val and test lie from north to south. Tiles of different splits lie at least {apart_px} px apart."
     if split_rule.get("kind") != "block":
         return f"Tiles were split by {split_rule.get('kind', 'an unknown rule')}."
     block_px, apart_px = split_rule["block_px"], 2 * split_rule["buffer_px"]
