@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +34,9 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 
+_EXACT = 2**24
+"""OpenCV counts in float32, which is exact up to here."""
+
 
 class FileEntry(Config):
     sha256: str
@@ -53,7 +57,7 @@ class BandSums(Config):
     def add(self, pixels: NDArray[np.uint8]) -> BandSums:
         """With the pixels of an (..., C) array."""
         levels = np.arange(256)
-        histograms = [np.bincount(pixels[..., band].ravel(), minlength=256) for band in range(pixels.shape[-1])]
+        histograms = _histograms(pixels)
         return self.merge(
             BandSums(
                 num_pixels=pixels[..., 0].size,
@@ -70,6 +74,18 @@ class BandSums(Config):
             total=tuple(a + b for a, b in zip(self.total, other.total, strict=True)),
             total_of_squares=tuple(a + b for a, b in zip(self.total_of_squares, other.total_of_squares, strict=True)),
         )
+
+
+def _histograms(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """(C, 256): how many pixels of each band have each level."""
+    bands = pixels.shape[-1]
+    flat_NC = np.ascontiguousarray(pixels).reshape(-1, 1, bands)
+    counts = np.zeros((bands, 256), np.int64)
+    for start in range(0, len(flat_NC), _EXACT):
+        part = flat_NC[start : start + _EXACT]
+        for band in range(bands):  # three times as fast as numpy's bincount
+            counts[band] += cv2.calcHist([part], [band], None, [256], [0, 256]).ravel().astype(np.int64)
+    return counts
 
 
 class BandStatistics(Config):

@@ -13,6 +13,7 @@ from p2p_core.errors import StoreError
 from p2p_core.files import canonical_json, sha256_json
 from p2p_core.geometry import Window
 from p2p_core.pairstore.layout import StoreLayout
+from p2p_core.pairstore import manifest
 from p2p_core.pairstore.manifest import BandStatistics, BandSums, DatasetSpec, read_manifest
 from p2p_core.pairstore.schema import (
     PairRecord,
@@ -54,6 +55,16 @@ def test_records_of_pairs_come_back_whole_and_in_order_of_their_slots(records: l
 def test_rejections_come_back_whole_whatever_their_order(records: list[RejectedRecord]) -> None:
     key = repr
     assert sorted(rejected_from_parquet(rejected_to_parquet(records)), key=key) == sorted(records, key=key)
+
+
+@pytest.mark.parametrize("exact", [2**24, 100])
+def test_sums_are_exact_for_pictures_larger_than_is_counted_at_once(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "_EXACT", exact)
+    picture = np.random.default_rng(3).integers(0, 256, (33, 34, 3), dtype=np.uint8)[:, ::2]
+    sums = BandSums().add(picture)
+    assert sums.num_pixels == 33 * 17
+    assert sums.total == tuple(picture.sum(axis=(0, 1), dtype=np.int64))
+    assert sums.total_of_squares == tuple(np.square(picture.astype(np.int64)).sum(axis=(0, 1)))
 
 
 def test_sources_come_back_with_their_files() -> None:
