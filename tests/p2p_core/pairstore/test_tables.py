@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from p2p_core.errors import StoreError
 from p2p_core.files import canonical_json, sha256_json
 from p2p_core.geometry import Window
-from p2p_core.pairstore.layout import StoreLayout
 from p2p_core.pairstore import manifest
+from p2p_core.pairstore.layout import StoreLayout
 from p2p_core.pairstore.manifest import BandStatistics, BandSums, DatasetSpec, read_manifest
 from p2p_core.pairstore.schema import (
     PairRecord,
