@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from p2p_core.errors import StoreError
@@ -52,16 +54,21 @@ def version_problems(version_path: Path) -> Iterator[Problem]:
 
 
 def file_problems(root: Path, files: Mapping[str, FileEntry]) -> Iterator[Problem]:
-    """The files under `root` that are absent or do not hold the bytes they should."""
-    for name, entry in sorted(files.items()):
-        path = root / name
-        try:
-            size_bytes = path.stat().st_size
-            if size_bytes != entry.size_bytes:
-                yield Problem(name, f"has {size_bytes} bytes instead of {entry.size_bytes}")
-            elif sha256_file(path) != entry.sha256:
-                yield Problem(name, "holds other bytes than were written: its sha256 does not fit")
-        except FileNotFoundError:
-            yield Problem(name, "is missing")
-        except OSError as error:
-            yield Problem(name, f"cannot be read: {error.strerror}")
+    """The files under `root` that are absent or do not hold the bytes they should. Every core hashes."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda name: _file_problem(root / name, name, files[name]), sorted(files))
+        yield from (problem for problem in found if problem)
+
+
+def _file_problem(path: Path, name: str, entry: FileEntry) -> Problem | None:
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes != entry.size_bytes:
+            return Problem(name, f"has {size_bytes} bytes instead of {entry.size_bytes}")
+        if sha256_file(path) != entry.sha256:
+            return Problem(name, "holds other bytes than were written: its sha256 does not fit")
+    except FileNotFoundError:
+        return Problem(name, "is missing")
+    except OSError as error:
+        return Problem(name, f"cannot be read: {error.strerror}")
+    return None
