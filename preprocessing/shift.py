@@ -57,10 +57,9 @@ def clear_response(side_px: int) -> float:
 
 
 def _edges(pixels_HWC: NDArray[np.uint8]) -> NDArray[Any]:
-    """(H, W) float32: the gradient's magnitude of the bands' mean, less its own mean: else the window's shape would agree."""
+    """(H, W) float32: the gradient's magnitude of the bands' mean."""
     gray_HW = pixels_HWC.mean(axis=-1, dtype=np.float32)
-    magnitude_HW = cv2.magnitude(cv2.Sobel(gray_HW, cv2.CV_32F, 1, 0), cv2.Sobel(gray_HW, cv2.CV_32F, 0, 1))
-    return np.asarray(magnitude_HW - magnitude_HW.mean())
+    return np.asarray(cv2.magnitude(cv2.Sobel(gray_HW, cv2.CV_32F, 1, 0), cv2.Sobel(gray_HW, cv2.CV_32F, 0, 1)))
 
 
 @lru_cache(maxsize=4)
