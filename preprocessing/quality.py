@@ -1,4 +1,4 @@
-"""Which pairs teach nothing: uniform pictures, and files that are there twice."""
+"""Which pairs teach nothing, or what is wrong: uniform pictures, files that are there twice, two pictures that lie apart."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from pydantic import Field
 
 from p2p_core.config import Config
 from preprocessing.pairs import Pair, Rejected
+from preprocessing.shift import measure_shift
 from preprocessing.split import split_order
 
 __all__ = ["QualityRule", "first_with_digest", "twins"]
 
 
 class QualityRule(Config):
-    """`min_std`: a picture none of whose bands varies by more grey levels than this is uniform: blank paper, cloud, fill."""
+    """`min_std`: a picture none of whose bands varies by more grey levels than this is uniform: blank paper, cloud, fill.
+
+    `max_shift_px`: a pair whose pictures clearly lie further apart is misregistered (`measure_shift`); what is not clear stays.
+    Not looked for unless given. It is meant for pictures that were made apart: maps, folders, frames, labels.
+    """
 
     min_std: float = Field(default=1.0, ge=0)
+    max_shift_px: float | None = Field(default=None, gt=0)
 
     def judge(self, pair: Pair) -> Pair | Rejected:
         """The pair itself, or why it is left out."""
@@ -28,7 +34,14 @@ class QualityRule(Config):
             if deviation < self.min_std:
                 detail = f"The {role} varies by {deviation:.2f} grey levels, less than {self.min_std:g}"
                 return Rejected(pair.source_id, pair.pair_id, "uniform", detail, pair.window)
-        return pair
+        if self.max_shift_px is None:
+            return pair
+        shift = measure_shift(pair.input_HWC, pair.target_HWC)
+        if shift is None or shift.distance_px <= self.max_shift_px:
+            return pair
+        place = f"({shift.dx_px:+z.1f}, {shift.dy_px:+z.1f}) px"
+        detail = f"The target lies off by (dx, dy) = {place}, more than {self.max_shift_px:g}; response {shift.response:.2f}"
+        return Rejected(pair.source_id, pair.pair_id, "misregistered", detail, pair.window)
 
 
 def largest_std(pixels_HWC: NDArray[np.uint8]) -> float:

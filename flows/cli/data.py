@@ -66,6 +66,7 @@ def build(
       p2p build edges photos/ --out pairs --set resize_px=[256,256] --workers 2
       p2p build maps map.tif aerial.tif --out pairs --set tile_px=256 --block-px 2048
       p2p build maps map.tif aerial.tif --out pairs --split latitude --buffer-px 300
+      p2p build maps map.tif aerial.tif --out pairs --set quality.max_shift_px=3   # leaves out misregistered pairs
       p2p build maps osm-tiles/ aerial-tiles/ --out pairs --set zoom=17 --block-px 2048 --buffer-px 256
       p2p build labels train/ trainannot/ --out pairs --set palette=camvid --set resize_px=[256,256]
       p2p build holes photos/ --out pairs --set area_share=0.25

