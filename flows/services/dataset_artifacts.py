@@ -48,7 +48,7 @@ def publish_dataset(out: Path, made: BuildSummary) -> None:
     records = pairs_shown(store)
     sheet = pairs_sheet(store, records)
     names = "\n".join(f"{row}  {record.split}  {record.pair_id}" for row, record in enumerate(records, 1))
-    # Indented or fenced, a name is no markdown, whatever it holds.
+    # In a fence a name is no markdown, whatever characters it has.
     publish_markdown("dataset-pairs", f"![{sheet.alt}]({sheet.uri})\n\n```text\n{names}\n```\n", f"Pairs of {of}")
 
 
