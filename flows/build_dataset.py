@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, task
 
-from flows.services.artifacts import publish_table
+from flows.services.dataset_artifacts import publish_dataset
 from flows.stages.build import BuildRequest, build, tell_build
 from flows.wiring import RETRIES, announce
 from preprocessing.build import BuildSummary
@@ -17,10 +17,8 @@ def build_task(request: BuildRequest) -> BuildSummary:
 
 @flow(name="build_dataset")
 def build_dataset(request: BuildRequest) -> BuildSummary:
-    """Build `request.out`, or find that nothing changed, and list the counts as an artifact."""
+    """Build `request.out`, or find that nothing changed, and show its counts, rejections and some pairs as artifacts."""
     made = build_task(request)
     announce(f"{request.out}: {tell_build(made)}")
-    rows = [{"what": split, "count": count} for split, count in made.counts.items()]
-    rows += [{"what": f"rejected: {reason}", "count": count} for reason, count in made.rejected.items()]
-    publish_table("dataset", rows, f"Pairs of {request.out}, dataset {made.digest[:16]}")
+    publish_dataset(request.out, made)
     return made

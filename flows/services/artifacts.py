@@ -1,4 +1,4 @@
-"""Prefect artifacts: what a run made, on its page in Prefect. Small tables only; pictures and pixels stay in files."""
+"""Prefect artifacts: what a run made, on its page in Prefect. Small tables and small pictures only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from p2p_core.evaluation.evaluate import Evaluation
 
-__all__ = ["publish_scores", "publish_table"]
+__all__ = ["publish_markdown", "publish_scores", "publish_table"]
 
 
 def publish_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
@@ -15,6 +15,13 @@ def publish_table(key: str, rows: Sequence[Mapping[str, Any]], description: str)
     from prefect.artifacts import create_table_artifact
 
     create_table_artifact(key=key, table=[dict(row) for row in rows], description=description)
+
+
+def publish_markdown(key: str, markdown: str, description: str) -> None:
+    """Markdown on the current run's page; Prefect's page also shows pictures in it that are data URIs. `key` as above."""
+    from prefect.artifacts import create_markdown_artifact
+
+    create_markdown_artifact(key=key, markdown=markdown, description=description)
 
 
 def publish_scores(evaluation: Evaluation) -> None:

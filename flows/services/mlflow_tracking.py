@@ -11,13 +11,15 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import DatasetInput, Metric, Param
 from mlflow.exceptions import MlflowException
 
 from flows.services.mlflow_client import connect, experiment_id, mlflow_errors
+from flows.services.mlflow_dataset import training_dataset
 from p2p_core.config import Config
 from p2p_core.errors import ServiceError
 from p2p_core.files import write_json
+from p2p_core.pairstore.reader import PairStore
 
 __all__ = ["MlflowTracker", "RunRecord", "RunStatus", "read_run_record", "start_run", "start_tracker"]
 
@@ -95,6 +97,17 @@ class MlflowTracker:
         params = [Param(key, str(value)[:_MAX_PARAMETER_CHARACTERS]) for key, value in parameters.items()]
         for start in range(0, len(params), _MAX_PARAMETERS):
             self._send(partial(self._client.log_batch, self.run_id, params=params[start : start + _MAX_PARAMETERS]))
+
+    def log_dataset(self, store: PairStore) -> None:
+        """Name `store` as what this run trains on; once, also where a resumed run says it again."""
+        self._send(partial(self._log_once, training_dataset(store)))
+
+    def _log_once(self, entry: DatasetInput) -> None:
+        known = [
+            (other.dataset.name, other.dataset.digest) for other in self._client.get_run(self.run_id).inputs.dataset_inputs
+        ]
+        if (entry.dataset.name, entry.dataset.digest) not in known:
+            self._client.log_inputs(self.run_id, [entry])
 
     def log_metrics(self, metrics: Mapping[str, float], images_seen: int) -> None:
         now_ms = int(time.time() * 1000)

@@ -136,9 +136,14 @@ def _mlflow(request: TrainingRequest) -> MlflowTracker | None:
     if request.tracking_uri is None:
         return None
     from flows.services.mlflow_tracking import start_tracker
+    from p2p_core.pairstore.reader import PairStore
 
+    store = PairStore.open(request.data)  # before there is a run that data which is no store would leave open
     tags = {"p2p.recipe": request.recipe, "p2p.data": str(request.data)}
-    return start_tracker(request.tracking_uri, request.experiment, request.run_dir, tags=tags)
+    tracker = start_tracker(request.tracking_uri, request.experiment, request.run_dir, tags=tags)
+    if tracker:
+        tracker.log_dataset(store)
+    return tracker
 
 
 def _budget(request: TrainingRequest, config: RunConfig) -> Budget:

@@ -23,7 +23,6 @@ from p2p_core.pairstore.file_names import file_stems
 from p2p_core.pairstore.layout import ROLES, SPLITS
 from p2p_core.pairstore.reader import PairSplit, PairStore
 from p2p_core.pairstore.schema import PairRecord
-from p2p_core.pairstore.versions import VERSIONS
 from p2p_core.progress import Progress
 from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.png import png_bytes
@@ -89,8 +88,8 @@ def export_folders(
 
 
 def _planned(store: PairStore, dest: Path, input_side: Side) -> _Plan:
-    root = store.version_path.parents[1] if store.version_path.parent.name == VERSIONS else store.version_path
-    if dest.resolve().is_relative_to(root.resolve()):
+    root = store.path
+    if dest.resolve().is_relative_to(root):
         raise UsageError(f"{dest} lies in the store {root}, which never changes", remedy="Choose a place outside the store")
     manifest = store.manifest
     names = {"input": manifest.input_encoding, "target": manifest.target_encoding}

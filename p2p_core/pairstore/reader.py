@@ -26,7 +26,7 @@ from p2p_core.pairstore.schema import (
     rejected_from_parquet,
     sources_from_parquet,
 )
-from p2p_core.pairstore.versions import current_version, is_version, named_version
+from p2p_core.pairstore.versions import VERSIONS, current_version, is_version, named_version
 
 __all__ = ["PairSplit", "PairStore"]
 
@@ -55,6 +55,12 @@ class PairStore:
             if not file.is_file() or file.stat().st_size != entry.size_bytes:
                 raise StoreError(f"{file} is missing or cut short", remedy=_REBUILD)
         return cls(version_path, manifest)
+
+    @property
+    def path(self) -> Path:
+        """The store's directory; a version's own where it lies outside a store."""
+        version_path = self.version_path.resolve()
+        return version_path.parents[1] if version_path.parent.name == VERSIONS else version_path
 
     @cached_property
     def pairs(self) -> tuple[PairRecord, ...]:

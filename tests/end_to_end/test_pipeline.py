@@ -225,4 +225,5 @@ def test_the_training_is_one_finished_run_in_mlflow(ran: Ran) -> None:
     assert [run.info.status for run in runs] == ["FINISHED"]
     assert runs[0].data.params["recipe"] == "facades"
     assert runs[0].data.metrics["generator_l1"] > 0
+    assert [entry.dataset.name for entry in runs[0].inputs.dataset_inputs] == ["pairs"]
     assert client.list_artifacts(runs[0].info.run_id, "sheets")

@@ -103,6 +103,7 @@ def test_a_killed_training_says_so_and_resumes_in_its_mlflow_run(request_24: Tra
     assert client.get_run(killed_run).info.status == "FINISHED"
     steps = {metric.step for metric in client.get_metric_history(killed_run, "generator_l1")}
     assert max(steps) == 160
+    assert [entry.dataset.name for entry in client.get_run(killed_run).inputs.dataset_inputs] == ["store"]
 
 
 def test_an_error_of_the_training_keeps_its_kind_problem_and_remedy(request_24: TrainingRequest, tmp_path: Path) -> None:

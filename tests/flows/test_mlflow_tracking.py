@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from flows.services.mlflow_client import connect
 from flows.services.mlflow_tracking import MlflowTracker, read_run_record, start_run, start_tracker
 from flows.services.models import check_model_name
 from p2p_core.errors import OutputError, ServiceError, UsageError
+from p2p_core.pairstore.reader import PairStore
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -36,6 +38,38 @@ def test_parameters_metrics_and_pictures_arrive_in_the_run(tracking_uri: str, tm
     assert run.info.artifact_uri.startswith((tmp_path / "mlflow" / "mlartifacts").as_uri())
 
 
+def test_the_dataset_is_an_input_of_the_run_and_opens_from_there(tracking_uri: str, tmp_path: Path, pair_store: Path) -> None:
+    import mlflow.data
+    from mlflow.data.schema import TensorDatasetSchema
+
+    client, run_id = start_run(tracking_uri, "maps", tmp_path / "run", tags={})
+    MlflowTracker(client, run_id).log_dataset(PairStore.open(pair_store))
+
+    (entry,) = connect(tracking_uri).get_run(run_id).inputs.dataset_inputs
+    manifest, dataset = PairStore.open(pair_store).manifest, entry.dataset
+    assert [(tag.key, tag.value) for tag in entry.tags] == [("mlflow.data.context", "training")]
+    assert (dataset.name, dataset.digest) == ("store", manifest.digest[:16])
+    assert PairStore.open(Path(mlflow.data.get_source(entry).load())).manifest == manifest
+    schema = TensorDatasetSchema.from_dict(json.loads(dataset.schema))
+    assert [spec.name for part in (schema.features, schema.targets) for spec in part.inputs] == ["input", "target"]
+    assert [spec.shape for part in (schema.features, schema.targets) for spec in part.inputs] == [(-1, 72, 72, 3)] * 2
+    profile = json.loads(dataset.profile)
+    assert [profile[name] for name in ("num_train", "num_val", "num_test")] == [48, 8, 8]
+    assert (profile["input_encoding"], profile["target_encoding"], profile["digest"]) == ("rgb", "rgb", manifest.digest)
+    version = PairStore.open(pair_store).version_path
+    assert profile["size_bytes"] + (version / "manifest.json").stat().st_size == sum(
+        path.stat().st_size for path in version.rglob("*") if path.is_file()
+    )
+
+
+def test_a_dataset_is_logged_once_however_often_a_run_resumes(tracking_uri: str, tmp_path: Path, pair_store: Path) -> None:
+    version = PairStore.open(pair_store).version_path
+    for data in (pair_store, pair_store, version):
+        client, run_id = start_run(tracking_uri, "maps", tmp_path / "run", tags={})
+        MlflowTracker(client, run_id).log_dataset(PairStore.open(data))
+    assert len(client.get_run(run_id).inputs.dataset_inputs) == 1
+
+
 def test_a_resumed_training_goes_on_in_the_same_run(tracking_uri: str, tmp_path: Path) -> None:
     client, first = start_run(tracking_uri, "maps", tmp_path / "run", tags={})
     MlflowTracker(client, first).finish("KILLED")
@@ -54,11 +88,12 @@ def test_a_run_that_was_deleted_is_not_taken_up_again(tracking_uri: str, tmp_pat
     assert record.run_id == second
 
 
-def test_a_server_that_goes_away_is_told_once_and_stops_nothing(tracking_uri: str, tmp_path: Path) -> None:
+def test_a_server_that_goes_away_is_told_once_and_stops_nothing(tracking_uri: str, tmp_path: Path, pair_store: Path) -> None:
     client, run_id = start_run(tracking_uri, "maps", tmp_path / "run", tags={})
     warnings: list[str] = []
     tracker = MlflowTracker(client, run_id, warn=warnings.append)
     client.delete_run(run_id)  # from now on the store refuses to write to it
+    tracker.log_dataset(PairStore.open(pair_store))
     for images_seen in range(3):
         tracker.log_metrics({"generator_l1": 1.0}, images_seen)
         tracker.close()

@@ -1,0 +1,89 @@
+"""What a built dataset shows on its run's page in Prefect: its counts, why items were rejected, and some of its pairs.
+
+Legend: N pairs, H W pixels, C bands; pixels are uint8.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from flows.services.artifacts import publish_markdown, publish_table
+from p2p_core.encodings import Encoding, encoding
+from p2p_core.evaluation.sheets import contact_sheet
+from p2p_core.pairstore.layout import SPLITS
+from p2p_core.pairstore.manifest import version_name
+from p2p_core.pairstore.reader import PairStore
+from p2p_core.pairstore.schema import PairRecord
+from p2p_core.report.pictures import Picture, picture
+from preprocessing.build import BuildSummary
+
+__all__ = ["REJECTED_SHOWN", "pairs_sheet", "pairs_shown", "publish_dataset", "rejected_shown"]
+
+REJECTED_SHOWN = 20
+"""Rejected items listed of each reason; there may be one for every tile of a country."""
+# The picture lies in Prefect's database, with every run's. As these are, even pure noise stays below 200 kB.
+_PAIRS_SHOWN = 5
+_LONGEST_PX = 128
+
+
+def publish_dataset(out: Path, made: BuildSummary) -> None:
+    """Publish the artifacts `dataset`, `dataset-rejections` and `dataset-pairs` of the version that is current now.
+
+    Raises:
+        StoreError: the store is damaged.
+    """
+    of = f"{out}, dataset {version_name(made.digest)}"
+    store = PairStore.open(made.version_path)
+    counts = [{"what": split, "count": count} for split, count in made.counts.items()]
+    counts += [{"what": f"rejected: {reason}", "count": count} for reason, count in made.rejected.items()]
+    publish_table("dataset", counts, f"Pairs of {of}")
+    rejected, num_rejected = rejected_shown(store), sum(made.rejected.values())
+    listed = f"{len(rejected)} of {num_rejected}, at most {REJECTED_SHOWN} of each reason; rejected.parquet has all"
+    publish_table("dataset-rejections", rejected, f"Rejected items of {of}: {listed}")
+    records = pairs_shown(store)
+    sheet = pairs_sheet(store, records)
+    names = "\n".join(f"{row}  {record.split}  {record.pair_id}" for row, record in enumerate(records, 1))
+    # In a fence a name is no markdown, whatever characters it has.
+    publish_markdown("dataset-pairs", f"![{sheet.alt}]({sheet.uri})\n\n```text\n{names}\n```\n", f"Pairs of {of}")
+
+
+def rejected_shown(store: PairStore) -> list[dict[str, str]]:
+    """The first rejected items of each reason as (reason, item, detail), by reason, in the order of the store's table."""
+    seen: Counter[str] = Counter()
+    rows = []
+    for rejected in store.rejected:
+        seen[rejected.reason] += 1
+        if seen[rejected.reason] <= REJECTED_SHOWN:
+            rows.append({"reason": rejected.reason, "item": rejected.item, "detail": rejected.detail})
+    return sorted(rows, key=lambda row: row["reason"])
+
+
+def pairs_shown(store: PairStore) -> list[PairRecord]:
+    """Pairs evenly spread over the whole store, splits in their order: the same ones for the same version."""
+    records = sorted(store.pairs, key=lambda record: SPLITS.index(record.split))
+    return [records[i] for i in np.unique(np.linspace(0, len(records) - 1, _PAIRS_SHOWN).astype(np.int64))]
+
+
+def pairs_sheet(store: PairStore, records: list[PairRecord]) -> Picture:
+    """Inputs beside targets, a pair a row, each made smaller by a whole factor until no side is above 128 px."""
+    splits = {name: store.split(name) for name in {record.split for record in records}}
+    pairs = [splits[record.split].read(splits[record.split].records.index(record)) for record in records]
+    source, target = (encoding(name) for name in (store.manifest.input_encoding, store.manifest.target_encoding))
+    columns = {
+        "input": np.stack([_small(input_HWC, source) for input_HWC, _ in pairs]),
+        "target": np.stack([_small(target_HWC, target) for _, target_HWC in pairs]),
+    }
+    return picture(contact_sheet(columns), "Inputs and targets of some pairs")
+
+
+def _small(pixels_HWC: NDArray[np.uint8], of: Encoding) -> NDArray[np.uint8]:
+    rgb_HWC = of.to_rgb(pixels_HWC)
+    factor = -(-max(rgb_HWC.shape[:2]) // _LONGEST_PX)
+    if of.is_palette:  # its colours are classes: between two of them lies no third
+        return rgb_HWC[::factor, ::factor]
+    return np.asarray(Image.fromarray(rgb_HWC).reduce(factor))
