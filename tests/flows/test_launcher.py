@@ -76,12 +76,13 @@ def test_a_training_leaves_a_bundle_and_tells_how_far_it_is(request_24: Training
 
 
 def test_resumed_without_settings_a_training_goes_on_as_it_began(request_24: TrainingRequest) -> None:
+    request = request_24.model_copy(update={"images": 600})  # long enough to be killed in
     with pytest.raises(TrainingProcessError):
-        launch_training(request_24, progress_for=Collected(kill_at=12).start)
-    as_begun = request_24.model_copy(update={"resume": True, "settings": None, "images": None})
+        launch_training(request, progress_for=Collected(kill_at=12).start)
+    as_begun = request.model_copy(update={"resume": True, "settings": None, "images": None})
     outcome = launch_training(as_begun, progress_for=Collected().start)
-    assert (outcome.images_seen, outcome.budget.images, outcome.budget.chosen_by) == (24, 24, "images")
-    assert json.loads((request_24.run_dir / "config.json").read_text())["generator"]["depth"] == 2
+    assert (outcome.images_seen, outcome.budget.images, outcome.budget.chosen_by) == (600, 600, "images")
+    assert json.loads((request.run_dir / "config.json").read_text())["generator"]["depth"] == 2
     with pytest.raises(UsageError, match="holds a run of recipe facades, not maps"):
         launch_training(as_begun.model_copy(update={"recipe": "maps"}))
 
