@@ -15,7 +15,7 @@ from p2p_core.errors import EmptySourceError, PairingError, RasterError
 from p2p_core.files import sha256_json
 from p2p_core.rasters.registry import FILE_FORMATS, source_digest
 from p2p_core.rasters.video import VIDEO_SUFFIXES, Video
-from preprocessing.matching import Pictures
+from preprocessing.matching import Pictures, visible_files
 from preprocessing.photos import read_photo
 from preprocessing.pictures import picture_size_px
 
@@ -133,10 +133,8 @@ def find_clips(directory: Path) -> Pictures:
         raise EmptySourceError(f"{directory} is not a directory", remedy="Give the directory that holds the clips")
     by_name: dict[str, Path] = {}
     others = []
-    for path in sorted(directory.rglob("*")):
+    for path in visible_files(directory):
         place = path.relative_to(directory)
-        if path.is_dir() or any(part.startswith(".") for part in place.parts):
-            continue
         if path.suffix.lower() in VIDEO_SUFFIXES:
             name, clip = place.with_suffix("").as_posix(), path
         elif _is_numbered(path) and path.parent != directory:

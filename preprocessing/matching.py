@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from p2p_core.errors import EmptySourceError, PairingError
 from p2p_core.rasters.registry import FILE_FORMATS
 
-__all__ = ["Pictures", "find_pictures", "match_pictures"]
+__all__ = ["Pictures", "find_pictures", "match_pictures", "visible_files"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,13 @@ class Pictures:
     directory: Path
     by_name: Mapping[str, Path]
     others: tuple[Path, ...]
+
+
+def visible_files(directory: Path) -> Iterator[Path]:
+    """Every file under a directory, in order of paths. Hidden files and what hidden directories hold are passed over."""
+    for path in sorted(directory.rglob("*")):
+        if not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(directory).parts):
+            yield path
 
 
 def find_pictures(directory: Path) -> Pictures:
@@ -33,14 +40,11 @@ def find_pictures(directory: Path) -> Pictures:
         raise EmptySourceError(f"{directory} is not a directory", remedy="Give the directory that holds the pictures")
     by_name: dict[str, Path] = {}
     others = []
-    for path in sorted(directory.rglob("*")):
-        place = path.relative_to(directory)
-        if path.is_dir() or any(part.startswith(".") for part in place.parts):
-            continue
+    for path in visible_files(directory):
         if path.suffix.lower() not in FILE_FORMATS:
             others.append(path)
             continue
-        name = place.with_suffix("").as_posix()
+        name = path.relative_to(directory).with_suffix("").as_posix()
         if name in by_name:
             raise PairingError(f"{by_name[name]} and {path} have one name", remedy="Rename or remove one of them")
         by_name[name] = path
