@@ -134,12 +134,7 @@ class BlockSplit(Config):
     wraps: bool = False
 
     def assign(self, item: Splittable) -> str | Rejected:
-        if item.window is None:
-            return Rejected(item.source_id, item.pair_id, "no_place", "A split by block needs tiles that have a place")
-        split = self.split_of(item.window)
-        if split in SPLITS:
-            return split
-        return Rejected(item.source_id, item.pair_id, split, _DETAILS[split].format(rule=self), item.window)
+        return _by_place(self, item, _DETAILS)
 
     def split_of(self, window: Window) -> str:
         """The split of a tile at `window`, or the reason why it has none: outside, reserved or buffer."""
@@ -220,12 +215,7 @@ class LatitudeSplit(Config):
         return self
 
     def assign(self, item: Splittable) -> str | Rejected:
-        if item.window is None:
-            return Rejected(item.source_id, item.pair_id, "no_place", "A split by latitude needs tiles that have a place")
-        split = self.split_of(item.window)
-        if split in SPLITS:
-            return split
-        return Rejected(item.source_id, item.pair_id, split, _BAND_DETAILS[split].format(rule=self), item.window)
+        return _by_place(self, item, _BAND_DETAILS)
 
     def split_of(self, window: Window) -> str:
         """The split of a tile at `window`, or the reason why it has none: reserved or buffer."""
@@ -260,5 +250,15 @@ _BAND_DETAILS = {
     "reserved": _DETAILS["reserved"],
     "buffer": "It lies on the line between two splits, or within {rule.buffer_px} px of it",
 }
+
+
+def _by_place(rule: BlockSplit | LatitudeSplit, item: Splittable, details: Mapping[str, str]) -> str | Rejected:
+    if item.window is None:
+        return Rejected(item.source_id, item.pair_id, "no_place", f"A split by {rule.kind} needs tiles that have a place")
+    split = rule.split_of(item.window)
+    if split in SPLITS:
+        return split
+    return Rejected(item.source_id, item.pair_id, split, details[split].format(rule=rule), item.window)
+
 
 SplitRule = Annotated[NameSplit | SourceSplit | DirectorySplit | BlockSplit | LatitudeSplit, Field(discriminator="kind")]
