@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from p2p_core.config import Config
 from p2p_core.errors import EmptySourceError, StoreError
@@ -21,14 +20,13 @@ from p2p_core.pairstore.manifest import DatasetSpec, Manifest, build_key, read_m
 from p2p_core.pairstore.schema import SourceRecord
 from p2p_core.pairstore.verify import version_problems
 from p2p_core.pairstore.versions import build_lock, building_path, current_version, find_version, publish, set_current
-from p2p_core.pairstore.writer import BucketCommit, BucketWriter, link_bucket, read_bucket, read_commit
+from p2p_core.pairstore.writer import BucketCommit, read_commit
 from p2p_core.progress import Progress
-from preprocessing.pairs import Pair, PairBuilder, Rejected, SourceRef
+from preprocessing.buckets import BucketTask, Origin, make_bucket
+from preprocessing.pairs import PairBuilder, SourceRef
 from preprocessing.split import SplitRule
 
 __all__ = ["BuildSummary", "build_dataset"]
-
-Origin = Literal["built", "reused", "resumed"]
 
 
 class BuildSummary(Config):
@@ -43,20 +41,6 @@ class BuildSummary(Config):
     num_buckets_resumed: int
     unchanged: bool
     elapsed_s: float
-
-
-@dataclass(frozen=True)
-class _BucketTask:
-    """One bucket's work; goes to a worker. Only paths, ids and digests travel."""
-
-    builder: PairBuilder[Any]
-    split_rule: SplitRule
-    layout: StoreLayout
-    bucket: int
-    key: str
-    sources: tuple[SourceRef, ...]
-    root: Path
-    current: Path | None
 
 
 def build_dataset(
@@ -113,7 +97,7 @@ class _Work:
         self.root = building_path(out, self.build_key)
         current = _current_or_none(out)
         self.tasks = [
-            _BucketTask(builder, split_rule, layout, bucket, keys[bucket], tuple(members), self.root, current)
+            BucketTask(builder, split_rule, layout, bucket, keys[bucket], tuple(members), self.root, current)
             for bucket, members in sorted(buckets.items())
         ]
 
@@ -123,7 +107,7 @@ class _Work:
         num_empty = self.layout.num_buckets - len(self.tasks)
         if progress:
             progress.update(num_empty, "0 reused")
-        for origin in executor.map(_make_bucket, self.tasks) if executor else map(_make_bucket, self.tasks):
+        for origin in executor.map(make_bucket, self.tasks) if executor else map(make_bucket, self.tasks):
             origins.append(origin)
             if progress:
                 progress.update(num_empty + len(origins), f"{origins.count('reused') + origins.count('resumed')} reused")
@@ -145,43 +129,7 @@ class _Work:
         return _summary(version, manifest, ["reused"] * len(self.tasks), started_s, unchanged=unchanged)
 
 
-def _make_bucket(task: _BucketTask) -> Origin:
-    """Runs on a worker: leaves a committed bucket under `task.root`, by the cheapest way there is."""
-    if read_bucket(task.root, task.bucket, task.key):
-        return "resumed"
-    known = read_bucket(task.current, task.bucket, task.key) if task.current else None
-    if task.current and known:
-        link_bucket(task.current, task.root, known)
-        return "reused"
-    writer = BucketWriter(task.root, task.layout, task.bucket, task.key)
-    for source in task.sources:
-        _build_source(task, source, writer)
-    writer.commit()
-    return "built"
-
-
-def _build_source(task: _BucketTask, source: SourceRef, writer: BucketWriter) -> None:
-    num_pairs = 0
-    for outcome in task.builder.build(source):
-        split = task.split_rule.assign(outcome) if isinstance(outcome, Pair) else outcome
-        if isinstance(split, Rejected):
-            writer.reject(split)
-        elif isinstance(outcome, Pair):
-            num_pairs += 1
-            writer.add(
-                split,
-                outcome.source_id,
-                outcome.pair_id,
-                outcome.input_HWC,
-                outcome.target_HWC,
-                window=outcome.window,
-                attributes=outcome.attributes,
-            )
-    if num_pairs > source.max_pairs:
-        raise ValueError(f"Source {source.source_id!r} gave {num_pairs} pairs, more than its max_pairs {source.max_pairs}")
-
-
-def _committed(task: _BucketTask) -> BucketCommit:
+def _committed(task: BucketTask) -> BucketCommit:
     commit = read_commit(task.root, task.bucket, task.key)
     if commit is None:
         raise StoreError(

@@ -36,5 +36,5 @@ class ColourBuilder(RecolouringBuilder):
         chroma = float(np.hypot(*np.moveaxis(lab_of_rgb(photo_HWC)[..., 1:], -1, 0)).mean())
         if chroma < self.parameters.min_chroma:
             detail = f"Its mean chroma is {chroma:.2f}, less than {self.parameters.min_chroma:g}"
-            return Rejected(source.source_id, source.source_id, "colourless", detail)
+            return Rejected(source.source_id, source.source_id, "colourless", detail, pictures=(photo_HWC,))
         return super().pair(source, photo_HWC, attributes)

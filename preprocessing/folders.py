@@ -115,7 +115,8 @@ class FoldersBuilder:
         except RasterError as error:
             if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
                 raise
-            yield Rejected(source.source_id, source.source_id, error.reason, self._without_place(error.problem))
+            detail = self._without_place(error.problem)
+            yield Rejected(source.source_id, source.source_id, error.reason, detail, seen_in=source.paths)
             return
         yield self.parameters.quality.judge(pair)
 
@@ -140,7 +141,7 @@ class FoldersBuilder:
         return {f"{role}/{place}": source_digest(path) for role, place, path in zip(self._roles, places, paths, strict=True)}
 
     def _source(self, name: str, paths: tuple[Path, ...], files: Mapping[str, str], twin: str | None) -> FolderSource:
-        refused = Rejected(name, name, "duplicate", f"It holds the same bytes as {twin}") if twin else None
+        refused = Rejected(name, name, "duplicate", f"It holds the same bytes as {twin}", seen_in=paths) if twin else None
         digest = sha256_json({"files": dict(files), "duplicate_of": twin})
         return FolderSource(name, digest, 1, files, paths, directory_split(name), refused)
 

@@ -68,7 +68,7 @@ class HolesBuilder(OneDirectoryBuilder):
         left = largest_std(photo_HWC[~mask_HW][:, np.newaxis])
         if left < wanted.quality.min_std:
             detail = f"What the hole leaves varies by {left:.2f} grey levels, less than {wanted.quality.min_std:g}"
-            return Rejected(source.source_id, source.source_id, "uniform", detail)
+            return Rejected(source.source_id, source.source_id, "uniform", detail, pictures=(photo_HWC,))
         input_HWC = photo_HWC.copy()
         input_HWC[mask_HW] = wanted.fill
         return Pair(source.source_id, source.source_id, input_HWC, photo_HWC, attributes={**attributes, "hole": wanted.hole})

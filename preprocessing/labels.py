@@ -112,14 +112,26 @@ class LabelsBuilder:
 
     def build(self, source: LabelSource) -> Iterator[Outcome]:
         if source.twin:
-            yield Rejected(source.source_id, source.source_id, "duplicate", f"It holds the same bytes as {source.twin}")
+            yield Rejected(
+                source.source_id,
+                source.source_id,
+                "duplicate",
+                f"It holds the same bytes as {source.twin}",
+                seen_in=(source.photo, source.labels),
+            )
             return
         try:
             photo_HWC, labels_HWC, num_snapped = self._halves(source)
         except RasterError as error:
             if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
                 raise
-            yield Rejected(source.source_id, source.source_id, error.reason, self._without_place(error.problem))
+            yield Rejected(
+                source.source_id,
+                source.source_id,
+                error.reason,
+                self._without_place(error.problem),
+                seen_in=(source.photo, source.labels),
+            )
             return
         attributes = {"snapped_px": str(num_snapped)} | ({"split": source.split} if source.split else {})
         halves = (labels_HWC, photo_HWC) if self.parameters.direction == "labels_to_photo" else (photo_HWC, labels_HWC)

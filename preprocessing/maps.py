@@ -200,7 +200,7 @@ def judge(pair: Pair, empty_fraction: float, parameters: MapsParameters) -> Outc
     """The pair itself, or why it is left out. `empty_fraction`: the share of the emptier picture that holds no data."""
 
     def reject(reason: str, detail: str) -> Rejected:
-        return Rejected(pair.source_id, pair.pair_id, reason, detail, pair.window)
+        return Rejected.of_pair(pair, reason, detail)
 
     if empty_fraction > parameters.max_nodata_fraction:
         return reject("nodata", f"{empty_fraction:.1%} of its pixels hold no data")

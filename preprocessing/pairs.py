@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from p2p_core.config import Config
 from p2p_core.geometry import Window
-from p2p_core.pairstore.schema import RejectedRecord as Rejected
+from p2p_core.pairstore.schema import RejectedRecord
 
 __all__ = ["Outcome", "Pair", "PairBuilder", "Rejected", "SourceRef"]
 
@@ -46,6 +47,18 @@ class Pair:
     target_HWC: NDArray[np.uint8]
     window: Window | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rejected(RejectedRecord):
+    """For its thumbnail, `pictures`: (input, target) as a pair's, or one RGB picture; or `seen_in`: files that may show it."""
+
+    pictures: tuple[NDArray[np.uint8], ...] = field(default=(), compare=False, repr=False)
+    seen_in: tuple[Path, ...] = field(default=(), compare=False, repr=False)
+
+    @classmethod
+    def of_pair(cls, pair: Pair, reason: str, detail: str) -> Rejected:
+        return cls(pair.source_id, pair.pair_id, reason, detail, pair.window, pictures=(pair.input_HWC, pair.target_HWC))
 
 
 Outcome = Pair | Rejected

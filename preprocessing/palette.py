@@ -75,12 +75,12 @@ class PaletteBuilder(OneDirectoryBuilder):
         colours_KC = dominant_colours(photo_HWC)
         if len(colours_KC) < NUM_STRIPES:
             found = f"{len(colours_KC)} colour{'s' if len(colours_KC) > 1 else ''}"
-            return Rejected(name, name, "few_colours", f"It holds {found}; a palette has {NUM_STRIPES}")
+            return Rejected(name, name, "few_colours", f"It holds {found}; a palette has {NUM_STRIPES}", pictures=(photo_HWC,))
         missing = np.sort(wanted.rng(name).choice(NUM_STRIPES, wanted.num_missing, replace=False))
         for colour in np.delete(colours_KC, missing, axis=0).tolist():
             if max(abs(level - of_fill) for level, of_fill in zip(colour, wanted.fill, strict=True)) <= _NEAR:
                 detail = f"Its colour {spelt(colour)} can hardly be told from {spelt(wanted.fill)}, the fill of what is missing"
-                return Rejected(name, name, "like_fill", detail)
+                return Rejected(name, name, "like_fill", detail, pictures=(photo_HWC,))
         partial_KC = colours_KC.copy()
         partial_KC[missing] = wanted.fill
         known = {

@@ -79,7 +79,13 @@ class PhotoBuilder(ABC):
 
     def build(self, source: PhotoSource) -> Iterator[Outcome]:
         if source.twin:
-            yield Rejected(source.source_id, source.source_id, "duplicate", f"It holds the same bytes as {source.twin}")
+            yield Rejected(
+                source.source_id,
+                source.source_id,
+                "duplicate",
+                f"It holds the same bytes as {source.twin}",
+                seen_in=(source.path,),
+            )
             return
         try:
             photo_HWC = self.fitted(read_photo(source.path))
@@ -87,7 +93,7 @@ class PhotoBuilder(ABC):
             if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
                 raise
             detail = error.problem.replace(f"{self.places[0]}/", "")
-            yield Rejected(source.source_id, source.source_id, error.reason, detail)
+            yield Rejected(source.source_id, source.source_id, error.reason, detail, seen_in=(source.path,))
             return
         outcome = self.pair(source, photo_HWC, {"split": source.split} if source.split else {})
         yield self.parameters.quality.judge(outcome) if isinstance(outcome, Pair) else outcome

@@ -33,7 +33,7 @@ class QualityRule(Config):
             deviation = largest_std(pixels_HWC)
             if deviation < self.min_std:
                 detail = f"The {role} varies by {deviation:.2f} grey levels, less than {self.min_std:g}"
-                return Rejected(pair.source_id, pair.pair_id, "uniform", detail, pair.window)
+                return Rejected.of_pair(pair, "uniform", detail)
         if self.max_shift_px is None:
             return pair
         shift = measure_shift(pair.input_HWC, pair.target_HWC)
@@ -41,7 +41,7 @@ class QualityRule(Config):
             return pair
         place = f"({shift.dx_px:+z.1f}, {shift.dy_px:+z.1f}) px"
         detail = f"The target lies off by (dx, dy) = {place}, more than {self.max_shift_px:g}; response {shift.response:.2f}"
-        return Rejected(pair.source_id, pair.pair_id, "misregistered", detail, pair.window)
+        return Rejected.of_pair(pair, "misregistered", detail)
 
 
 def largest_std(pixels_HWC: NDArray[np.uint8]) -> float:

@@ -120,7 +120,8 @@ class TilesBuilder:
     def build(self, source: TilesSource) -> Iterator[Outcome]:
         for tile in source.tiles:
             pair_id, window = str(tile.address), self._window(tile.address)
-            reject = partial(Rejected, source.source_id, pair_id, window=window)
+            files = tuple(path for path in (tile.input, tile.target) if path)
+            reject = partial(Rejected, source.source_id, pair_id, window=window, seen_in=files)
             if tile.input is None or tile.target is None:
                 absent = "target" if tile.target is None else "input"
                 yield reject(f"missing_{absent}", f"{' and '.join(self._names())}: only the {_OTHER[absent]} has {pair_id}")

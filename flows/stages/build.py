@@ -13,6 +13,7 @@ from p2p_core.errors import UsageError
 from p2p_core.geometry import Window
 from p2p_core.pairstore.layout import SPLITS, StoreLayout
 from p2p_core.pairstore.reader import PairStore
+from p2p_core.pairstore.schema import RejectedRecord
 from p2p_core.progress import ProgressLine
 from p2p_core.rasters.grid import Bounds
 from preprocessing.build import BuildSummary, build_dataset
@@ -20,7 +21,7 @@ from preprocessing.builders import BUILDERS, BuilderKind
 from preprocessing.frames import FramesBuilder
 from preprocessing.latitude import PAPER_FRACTIONS, PlacedTiles, latitude_split
 from preprocessing.maps import MapsBuilder
-from preprocessing.pairs import PairBuilder, Rejected
+from preprocessing.pairs import PairBuilder
 from preprocessing.split import (
     BlockSplit,
     DirectorySplit,
@@ -108,9 +109,9 @@ def tell_build(made: BuildSummary) -> str:
     return f"{counts} pairs; rejected {sum(made.rejected.values())}" + (f" ({reasons})" if reasons else "")
 
 
-def one_of_each_reason(made: BuildSummary) -> tuple[Rejected, ...]:
+def one_of_each_reason(made: BuildSummary) -> tuple[RejectedRecord, ...]:
     """The first rejected item of each reason; the store's table `rejected.parquet` has all of them."""
-    first: dict[str, Rejected] = {}
+    first: dict[str, RejectedRecord] = {}
     for rejected in PairStore.open(made.version_path).rejected:
         first.setdefault(rejected.reason, rejected)
     return tuple(first.values())

@@ -18,7 +18,7 @@ from p2p_core.config import Config
 from p2p_core.errors import ConfigError, StoreError
 from p2p_core.files import sha256_bytes, sha256_json
 from p2p_core.pairstore.layout import StoreLayout
-from p2p_core.pairstore.schema import SCHEMA_VERSION
+from p2p_core.pairstore.schema import READABLE_VERSIONS, SCHEMA_VERSION
 
 __all__ = [
     "MANIFEST",
@@ -186,9 +186,9 @@ def read_manifest(version_path: Path) -> Manifest:
         raise StoreError(f"{version_path} is not a complete pair store: it has no {MANIFEST}", remedy=again) from None
     except (ValueError, KeyError, TypeError):
         raise StoreError(f"{path} is damaged: it is not a manifest", remedy=again) from None
-    if known != SCHEMA_VERSION:
+    if known not in READABLE_VERSIONS:
         raise StoreError(
-            f"{path} has schema version {known}, this program reads version {SCHEMA_VERSION}",
+            f"{path} has schema version {known}, this program reads {READABLE_VERSIONS[0]} to {SCHEMA_VERSION}",
             remedy="Use the version of this program that wrote it, or build the dataset again",
         )
     try:

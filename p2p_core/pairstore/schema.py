@@ -18,6 +18,7 @@ from p2p_core.geometry import Window
 
 __all__ = [
     "PAIRS_TABLE",
+    "READABLE_VERSIONS",
     "REJECTED_TABLE",
     "SCHEMA_VERSION",
     "SOURCES_TABLE",
@@ -32,7 +33,9 @@ __all__ = [
     "sources_to_parquet",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""1 had no thumbnails of rejected items, and no fingerprints in its buckets."""
 PAIRS_TABLE, REJECTED_TABLE, SOURCES_TABLE = "pairs.parquet", "rejected.parquet", "sources.parquet"
 
 
@@ -55,13 +58,17 @@ class PairRecord:
 
 @dataclass(frozen=True)
 class RejectedRecord:
-    """An item that is not in the dataset. `reason` is a short word to count by, `detail` is for people."""
+    """An item that is not in the dataset. `reason` is a short word to count by, `detail` is for people.
+
+    `thumbnail`: a small JPEG of it. Some items of each reason have one, where there is something to be seen.
+    """
 
     source_id: str
     item: str
     reason: str
     detail: str
     window: Window | None = None
+    thumbnail: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,9 @@ PAIRS_SCHEMA = pa.schema(
         ("attributes_json", _TEXT),
     ]
 )
-REJECTED_SCHEMA = pa.schema([*[(name, _TEXT) for name in ("source_id", "item", "reason", "detail")], *_WINDOW_FIELDS])
+REJECTED_SCHEMA = pa.schema(
+    [*[(name, _TEXT) for name in ("source_id", "item", "reason", "detail")], *_WINDOW_FIELDS, ("thumbnail", pa.binary())]
+)
 SOURCES_SCHEMA = pa.schema([("source_id", _TEXT), ("digest", _TEXT), ("files_json", _TEXT)])
 
 
@@ -144,5 +153,9 @@ def _to_bytes(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
 def _rows(data: bytes, schema: pa.Schema) -> list[dict[str, Any]]:
     # Not `pq.read_table`: its scanner's threads may outlive it and abort the process at its end (apache/arrow#34314).
     file = pq.ParquetFile(pa.BufferReader(data))
-    rows: list[dict[str, Any]] = file.read(columns=schema.names, use_threads=False).cast(schema).to_pylist()
+    table = file.read(columns=schema.names, use_threads=False)
+    for column in schema:
+        if column.name not in table.column_names:  # of a schema version before the column
+            table = table.append_column(column, pa.nulls(len(table), column.type))
+    rows: list[dict[str, Any]] = table.select(schema.names).cast(schema).to_pylist()
     return rows

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 
 from p2p_core.config import Config
 from p2p_core.files import canonical_json, output_errors, sha256_bytes, write_atomic
@@ -28,6 +29,8 @@ __all__ = ["BucketCommit", "BucketWriter", "commit_bytes", "link_bucket", "read_
 
 class BucketCommit(Config):
     """What a finished bucket holds. `key` identifies what it was made from (`DatasetSpec.bucket_key`)."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     bucket: int
     key: str

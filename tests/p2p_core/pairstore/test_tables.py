@@ -144,9 +144,9 @@ def test_a_damaged_manifest_is_named(version: Path, data: bytes) -> None:
 
 
 def test_a_manifest_of_a_later_schema_says_so(version: Path) -> None:
-    values = {**read_manifest(version).model_dump(mode="json"), "schema_version": 2, "brand_new": True}
+    values = {**read_manifest(version).model_dump(mode="json"), "schema_version": 3, "brand_new": True}
     (version / "manifest.json").write_bytes(canonical_json(values))
-    with pytest.raises(StoreError, match="schema version 2, this program reads version 1"):
+    with pytest.raises(StoreError, match="schema version 3, this program reads 1 to 2"):
         read_manifest(version)
 
 

@@ -1,0 +1,117 @@
+"""One bucket's work, on whichever worker: its sources to pairs, the pairs to shards, by the cheapest way there is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2p_core.encodings import encoding
+from p2p_core.errors import RasterError
+from p2p_core.pairstore.layout import StoreLayout
+from p2p_core.pairstore.schema import RejectedRecord
+from p2p_core.pairstore.writer import BucketWriter, link_bucket, read_bucket
+from preprocessing.pairs import Pair, PairBuilder, Rejected, SourceRef
+from preprocessing.photos import read_photo, to_rgb
+from preprocessing.split import SplitRule
+from preprocessing.thumbnails import thumbnail
+
+__all__ = ["BucketTask", "Origin", "make_bucket"]
+
+Origin = Literal["built", "reused", "resumed"]
+
+_NUM_THUMBNAILS = 4
+"""So many rejected items of one reason have a thumbnail, in each bucket: enough to see why, whatever their number."""
+
+
+@dataclass(frozen=True)
+class BucketTask:
+    """Only paths, ids and digests travel to a worker.
+
+    Attributes:
+        root: of the version that is being built.
+        current: the store's current version, whose bucket is taken over if it was made from the same.
+    """
+
+    builder: PairBuilder[Any]
+    split_rule: SplitRule
+    layout: StoreLayout
+    bucket: int
+    key: str
+    sources: tuple[SourceRef, ...]
+    root: Path
+    current: Path | None
+
+
+def make_bucket(task: BucketTask) -> Origin:
+    """Leave a committed bucket under `task.root`."""
+    if read_bucket(task.root, task.bucket, task.key):
+        return "resumed"
+    known = read_bucket(task.current, task.bucket, task.key) if task.current else None
+    if task.current and known:
+        link_bucket(task.current, task.root, known)
+        return "reused"
+    build_bucket(task)
+    return "built"
+
+
+def build_bucket(task: BucketTask) -> None:
+    """From its sources."""
+    writer = BucketWriter(task.root, task.layout, task.bucket, task.key)
+    shown: Counter[str] = Counter()
+    for source in task.sources:
+        _build_source(task, source, writer, shown)
+    writer.commit()
+
+
+def _build_source(task: BucketTask, source: SourceRef, writer: BucketWriter, shown: Counter[str]) -> None:
+    num_pairs = 0
+    for outcome in task.builder.build(source):
+        if isinstance(outcome, Pair):
+            split = task.split_rule.assign(outcome)
+            if isinstance(split, str):
+                num_pairs += 1
+                _add(writer, split, outcome)
+                continue
+            outcome = Rejected.of_pair(outcome, split.reason, split.detail)
+        shown[outcome.reason] += 1
+        pictures = _pictures(task.builder, outcome) if shown[outcome.reason] <= _NUM_THUMBNAILS else []
+        writer.reject(_record(outcome, thumbnail(pictures) if pictures else None))
+    if num_pairs > source.max_pairs:
+        raise ValueError(f"Source {source.source_id!r} gave {num_pairs} pairs, more than its max_pairs {source.max_pairs}")
+
+
+def _add(writer: BucketWriter, split: str, pair: Pair) -> None:
+    writer.add(
+        split,
+        pair.source_id,
+        pair.pair_id,
+        pair.input_HWC,
+        pair.target_HWC,
+        window=pair.window,
+        attributes=pair.attributes,
+    )
+
+
+def _record(rejected: Rejected, picture: bytes | None) -> RejectedRecord:
+    return RejectedRecord(
+        rejected.source_id, rejected.item, rejected.reason, rejected.detail, rejected.window, thumbnail=picture
+    )
+
+
+def _pictures(builder: PairBuilder[Any], rejected: Rejected) -> list[NDArray[np.uint8]]:
+    """What there is to be seen of a rejected item, as RGB; nothing where no file of it can be read."""
+    if len(rejected.pictures) == 2:
+        names = builder.input_encoding, builder.target_encoding
+        return [encoding(name).to_rgb(pixels_HWC) for name, pixels_HWC in zip(names, rejected.pictures, strict=True)]
+    pictures = list(rejected.pictures)
+    for path in rejected.seen_in:
+        try:
+            pictures.append(to_rgb(read_photo(path)).clip(0, 255).astype(np.uint8))
+        except RasterError:  # most often the reason for its rejection
+            continue
+    return pictures
