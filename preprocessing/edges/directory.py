@@ -19,13 +19,13 @@ from p2p_core.config import Config
 from p2p_core.errors import RasterError, UsageError
 from p2p_core.executor import Executor
 from p2p_core.files import write_atomic
+from p2p_core.pairstore.schema import RejectedRecord
 from p2p_core.progress import Progress
 from p2p_core.rasters.registry import source_digest
 from preprocessing.edges.detect import WeightsChoice, detector_for
 from preprocessing.edges.drawing import EdgesConfig, edge_picture, edges_key
 from preprocessing.edges.weights import read_weights
 from preprocessing.matching import find_pictures
-from preprocessing.pairs import Rejected
 from preprocessing.photos import read_photo
 
 __all__ = ["EdgesSummary", "draw_edges"]
@@ -40,7 +40,7 @@ class EdgesSummary(Config):
     num_photos: int
     num_made: int
     num_unchanged: int
-    failures: tuple[Rejected, ...]
+    failures: tuple[RejectedRecord, ...]
     weights_sha256: str
     key: str
     elapsed_s: float
@@ -114,7 +114,7 @@ class _Settled:
     """A photo that was worked on, or left alone as `unchanged`, or `rejected`."""
 
     unchanged: bool = False
-    rejected: Rejected | None = None
+    rejected: RejectedRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -181,4 +181,4 @@ class _Work:
 
 
 def _rejected(job: _Job, reason: str, detail: str) -> _Settled:
-    return _Settled(rejected=Rejected(job.name, job.name, reason, detail))
+    return _Settled(rejected=RejectedRecord(job.name, job.name, reason, detail))
