@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +14,15 @@ from numpy.typing import NDArray
 from p2p_core.encodings import encoding
 from p2p_core.errors import RasterError
 from p2p_core.pairstore.layout import StoreLayout
-from p2p_core.pairstore.schema import RejectedRecord
+from p2p_core.pairstore.schema import AssignedRecord, RejectedRecord
 from p2p_core.pairstore.writer import BucketWriter, link_bucket, read_bucket
+from preprocessing.near_duplicates import fingerprint
 from preprocessing.pairs import Pair, PairBuilder, Rejected, SourceRef
 from preprocessing.photos import read_photo, to_rgb
 from preprocessing.split import SplitRule
 from preprocessing.thumbnails import thumbnail
 
-__all__ = ["BucketTask", "Origin", "make_bucket"]
+__all__ = ["BucketTask", "Origin", "add_pair", "build_bucket", "make_bucket", "reject_item"]
 
 Origin = Literal["built", "reused", "resumed"]
 
@@ -63,29 +65,33 @@ def build_bucket(task: BucketTask) -> None:
     """From its sources."""
     writer = BucketWriter(task.root, task.layout, task.bucket, task.key)
     shown: Counter[str] = Counter()
+    assigned: list[AssignedRecord] = []
     for source in task.sources:
-        _build_source(task, source, writer, shown)
-    writer.commit()
+        _build_source(task, source, writer, shown, assigned)
+    writer.commit(assigned)
 
 
-def _build_source(task: BucketTask, source: SourceRef, writer: BucketWriter, shown: Counter[str]) -> None:
+def _build_source(
+    task: BucketTask, source: SourceRef, writer: BucketWriter, shown: Counter[str], assigned: list[AssignedRecord]
+) -> None:
     num_pairs = 0
     for outcome in task.builder.build(source):
         if isinstance(outcome, Pair):
             split = task.split_rule.assign(outcome)
             if isinstance(split, str):
                 num_pairs += 1
-                _add(writer, split, outcome)
+                add_pair(writer, split, outcome)
+                if task.split_rule.near_duplicates != "keep":
+                    seen = fingerprint(*_shown(task.builder, (outcome.input_HWC, outcome.target_HWC)))
+                    assigned.append(AssignedRecord(outcome.pair_id, outcome.source_id, split, seen))
                 continue
             outcome = Rejected.of_pair(outcome, split.reason, split.detail)
-        shown[outcome.reason] += 1
-        pictures = _pictures(task.builder, outcome) if shown[outcome.reason] <= _NUM_THUMBNAILS else []
-        writer.reject(_record(outcome, thumbnail(pictures) if pictures else None))
+        reject_item(writer, task.builder, outcome, shown)
     if num_pairs > source.max_pairs:
         raise ValueError(f"Source {source.source_id!r} gave {num_pairs} pairs, more than its max_pairs {source.max_pairs}")
 
 
-def _add(writer: BucketWriter, split: str, pair: Pair) -> None:
+def add_pair(writer: BucketWriter, split: str, pair: Pair) -> None:
     writer.add(
         split,
         pair.source_id,
@@ -97,21 +103,28 @@ def _add(writer: BucketWriter, split: str, pair: Pair) -> None:
     )
 
 
-def _record(rejected: Rejected, picture: bytes | None) -> RejectedRecord:
-    return RejectedRecord(
-        rejected.source_id, rejected.item, rejected.reason, rejected.detail, rejected.window, thumbnail=picture
-    )
+def reject_item(writer: BucketWriter, builder: PairBuilder[Any], item: Rejected, shown: Counter[str]) -> None:
+    """With a thumbnail if something is to be seen and not enough of its reason are in `shown`, which counts it."""
+    shown[item.reason] += 1
+    pictures = _pictures(builder, item) if shown[item.reason] <= _NUM_THUMBNAILS else []
+    picture = thumbnail(pictures) if pictures else None
+    writer.reject(RejectedRecord(item.source_id, item.item, item.reason, item.detail, item.window, thumbnail=picture))
 
 
-def _pictures(builder: PairBuilder[Any], rejected: Rejected) -> list[NDArray[np.uint8]]:
+def _pictures(builder: PairBuilder[Any], item: Rejected) -> list[NDArray[np.uint8]]:
     """What there is to be seen of a rejected item, as RGB; nothing where no file of it can be read."""
-    if len(rejected.pictures) == 2:
-        names = builder.input_encoding, builder.target_encoding
-        return [encoding(name).to_rgb(pixels_HWC) for name, pixels_HWC in zip(names, rejected.pictures, strict=True)]
-    pictures = list(rejected.pictures)
-    for path in rejected.seen_in:
+    if len(item.pictures) == 2:
+        return _shown(builder, item.pictures)
+    pictures = list(item.pictures)
+    for path in item.seen_in:
         try:
             pictures.append(to_rgb(read_photo(path)).clip(0, 255).astype(np.uint8))
         except RasterError:  # most often the reason for its rejection
             continue
     return pictures
+
+
+def _shown(builder: PairBuilder[Any], pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """(input, target) as RGB."""
+    names = builder.input_encoding, builder.target_encoding
+    return [encoding(name).to_rgb(pixels_HWC) for name, pixels_HWC in zip(names, pictures, strict=True)]

@@ -24,18 +24,23 @@ from p2p_core.pairstore.writer import BucketCommit, read_commit
 from p2p_core.progress import Progress
 from preprocessing.buckets import BucketTask, Origin, make_bucket
 from preprocessing.pairs import PairBuilder, SourceRef
+from preprocessing.settle import settle
 from preprocessing.split import SplitRule
 
 __all__ = ["BuildSummary", "build_dataset"]
 
 
 class BuildSummary(Config):
-    """What a build did. `unchanged`: the store already held exactly this, so nothing was decoded or written."""
+    """What a build did. `unchanged`: the store already held exactly this, so nothing was decoded or written.
+
+    `num_moved`: pairs that went to the split of a near duplicate.
+    """
 
     version_path: Path
     digest: str
     counts: dict[str, int]
     rejected: dict[str, int]
+    num_moved: int
     num_buckets_built: int
     num_buckets_reused: int
     num_buckets_resumed: int
@@ -71,7 +76,7 @@ def build_dataset(
         if known is not None and not any(version_problems(known)):
             return work.return_to(known, started_s)
         origins = work.run(executor, progress)
-        version, manifest = work.finish()
+        version, manifest = work.finish(executor)
     return _summary(version, manifest, origins, started_s)
 
 
@@ -113,9 +118,11 @@ class _Work:
                 progress.update(num_empty + len(origins), f"{origins.count('reused') + origins.count('resumed')} reused")
         return origins
 
-    def finish(self) -> tuple[Path, Manifest]:
-        commits = [_committed(task) for task in self.tasks]
+    def finish(self, executor: Executor | None) -> tuple[Path, Manifest]:
+        commits = [_committed(task, self.root) for task in self.tasks]
         _refuse_nothing(commits)
+        self.root = settle(self.tasks, commits, executor)
+        commits = [_committed(task, self.root) for task in self.tasks]
         records = [SourceRecord(s.source_id, s.digest, dict(s.files)) for s in self.sources]
         manifest = assemble_version(self.root, self.spec, records, commits, build_key=self.build_key, num_slots=self.num_slots)
         return publish(self.out, self.root, manifest), manifest
@@ -129,11 +136,11 @@ class _Work:
         return _summary(version, manifest, ["reused"] * len(self.tasks), started_s, unchanged=unchanged)
 
 
-def _committed(task: BucketTask) -> BucketCommit:
-    commit = read_commit(task.root, task.bucket, task.key)
+def _committed(task: BucketTask, root: Path) -> BucketCommit:
+    commit = read_commit(root, task.bucket, task.key)
     if commit is None:
         raise StoreError(
-            f"Bucket {task.bucket} of {task.root} is not there although a worker finished it",
+            f"Bucket {task.bucket} of {root} is not there although a worker finished it",
             remedy="See that workers write to the same file system as this process, then run the same build again",
         )
     return commit
@@ -191,6 +198,7 @@ def _summary(
         digest=manifest.digest,
         counts={split: manifest.counts[split] for split in SPLITS},
         rejected=manifest.rejected,
+        num_moved=manifest.num_moved,
         num_buckets_built=origins.count("built"),
         num_buckets_reused=origins.count("reused"),
         num_buckets_resumed=origins.count("resumed"),

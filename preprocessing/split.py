@@ -12,6 +12,7 @@ from p2p_core.config import Config
 from p2p_core.files import stable_hash
 from p2p_core.geometry import Window
 from p2p_core.pairstore.layout import SPLITS
+from preprocessing.near_duplicates import Policy
 from preprocessing.pairs import Rejected
 
 __all__ = [
@@ -61,7 +62,21 @@ class Fractions(Config):
         return "train" if place < self.train else "val" if place < self.train + self.val else "test"
 
 
-class NameSplit(Config):
+class _Groundless(Config):
+    """`near_duplicates` in several splits `move` to one of them, or are rejected, or stay (`near_duplicates.settlements`)."""
+
+    near_duplicates: Policy = "move"
+    min_similarity: float = Field(default=0.8, gt=0, le=1)
+
+
+class _ByPlace(Config):
+    """A near duplicate cannot move to where its ground is not: it stays, unless near duplicates are to be rejected."""
+
+    near_duplicates: Literal["reject", "keep"] = "keep"
+    min_similarity: float = Field(default=0.8, gt=0, le=1)
+
+
+class NameSplit(_Groundless):
     """By a hash of the pair's id: a picture keeps its split whatever else comes or goes. Shares hold on average."""
 
     kind: Literal["name"] = "name"
@@ -72,7 +87,7 @@ class NameSplit(Config):
         return self.fractions.at(stable_hash(f"{self.seed}:{item.pair_id}") / _HASH_RANGE)
 
 
-class SourceSplit(Config):
+class SourceSplit(_Groundless):
     """By a hash of the source's id: all pairs of a clip go to one split, for its frames are nearly one picture.
 
     A clip keeps its split whatever else comes or goes. Shares are of clips, and hold on average: a few clips may miss a split.
@@ -86,7 +101,7 @@ class SourceSplit(Config):
         return self.fractions.at(stable_hash(f"{self.seed}:{item.source_id}") / _HASH_RANGE)
 
 
-class DirectorySplit(Config):
+class DirectorySplit(_Groundless):
     """As the sources lie: in directories called train, val and test."""
 
     kind: Literal["directory"] = "directory"
@@ -110,7 +125,7 @@ def split_order(name: str) -> int:
     return SPLITS.index(split) if split else len(SPLITS)
 
 
-class BlockSplit(Config):
+class BlockSplit(_ByPlace):
     """By geographic block: whole blocks go to a split, and ground near another split's block goes to none.
 
     A tile belongs to split s if every block it touches, after growing by `buffer_px` on each side, belongs to s. Two tiles
@@ -186,7 +201,7 @@ def _share_out(rule: BlockSplit) -> dict[tuple[int, int], str]:
     return {block: rule.fractions.at((i + 0.5) / len(ordered)) for i, block in enumerate(ordered)}
 
 
-class LatitudeSplit(Config):
+class LatitudeSplit(_ByPlace):
     """By latitude, as the paper split its maps: train, val and test one after the other from north to south.
 
     A pixel's southing is `x * southward[0] + y * southward[1]`. A tile belongs to a split if it lies between the split's

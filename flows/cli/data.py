@@ -42,6 +42,16 @@ def build(
         list[str] | None, typer.Option(metavar="W,S,E,N", help="Ground no pair may touch, in the target's CRS. Repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another split; not for latitude and directory.")] = 0,
+    near_duplicates: Annotated[
+        Literal["auto", "move", "reject", "keep"],
+        typer.Option(
+            help="Pairs that show nearly the same in several splits: move brings them to one, reject leaves one of each. auto:"
+            " keep for block and latitude, whose ground cannot move; else move."
+        ),
+    ] = "auto",
+    min_similarity: Annotated[
+        float, typer.Option(min=0.05, max=1, help="Nearly the same; 0.65 also finds one shoe in two colours.")
+    ] = 0.8,
     settings: Settings = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 builds in this one. Changes no byte.")] = 0,
     scheduler: SchedulerAddress = None,
@@ -99,6 +109,8 @@ def build(
             block_px=block_px,
             buffer_px=buffer_px,
             reserved=tuple(parse_bounds(text) for text in reserve or ()),
+            near_duplicates=None if near_duplicates == "auto" else near_duplicates,
+            min_similarity=min_similarity,
         ),
         workers=Workers(count=workers, scheduler=scheduler),
     )

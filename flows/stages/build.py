@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from flows.stages.executors import Workers, executor_of
-from p2p_core.config import Config
+from p2p_core.config import Config, replace
 from p2p_core.errors import UsageError
 from p2p_core.geometry import Window
 from p2p_core.pairstore.layout import SPLITS, StoreLayout
@@ -21,6 +21,7 @@ from preprocessing.builders import BUILDERS, BuilderKind
 from preprocessing.frames import FramesBuilder
 from preprocessing.latitude import PAPER_FRACTIONS, PlacedTiles, latitude_split
 from preprocessing.maps import MapsBuilder
+from preprocessing.near_duplicates import Policy
 from preprocessing.pairs import PairBuilder
 from preprocessing.split import (
     BlockSplit,
@@ -49,6 +50,9 @@ class SplitRequest(Config):
         buffer_px: of `block` (0 unless given) and `latitude` (half a tile), in the target's pixels.
         reserved: of both, ground no pair may touch: (west, south, east, north) in the target's CRS.
         wraps: of `block`, the target goes round the globe.
+        near_duplicates: in several splits they `move` to one, are rejected (`reject`, one of each stays, in one split too) or
+            stay (`keep`). `move` unless given, but `keep` where ground is split: ground cannot move.
+        min_similarity: what counts as nearly the same, of 1 (`near_duplicates.fingerprint`).
     """
 
     kind: Literal["name", "source", "directory", "block", "latitude"] = "name"
@@ -58,6 +62,8 @@ class SplitRequest(Config):
     buffer_px: int | None = Field(None, ge=0)
     reserved: tuple[Bounds, ...] = ()
     wraps: bool = False
+    near_duplicates: Policy | None = None
+    min_similarity: float = Field(0.8, gt=0, le=1)
 
 
 class BuildRequest(Config):
@@ -106,7 +112,8 @@ def tell_build(made: BuildSummary) -> str:
     """The counts, for people."""
     counts = ", ".join(f"{made.counts.get(split, 0)} {split}" for split in SPLITS)
     reasons = ", ".join(f"{count} {reason}" for reason, count in made.rejected.items())
-    return f"{counts} pairs; rejected {sum(made.rejected.values())}" + (f" ({reasons})" if reasons else "")
+    told = f"{counts} pairs; rejected {sum(made.rejected.values())}" + (f" ({reasons})" if reasons else "")
+    return told + (f"; {made.num_moved} moved to the split of a near duplicate" if made.num_moved else "")
 
 
 def one_of_each_reason(made: BuildSummary) -> tuple[RejectedRecord, ...]:
@@ -125,6 +132,17 @@ def builder_kind(name: str) -> BuilderKind:
 
 
 def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
+    rule = _bare_rule(request, builder)
+    policy = request.near_duplicates or rule.near_duplicates
+    if policy == "move" and isinstance(rule, BlockSplit | LatitudeSplit):
+        raise UsageError(
+            f"A split by {rule.kind} goes by ground, which near duplicates cannot leave",
+            remedy="Use --near-duplicates reject or keep",
+        )
+    return replace(rule, near_duplicates=policy, min_similarity=request.min_similarity)
+
+
+def _bare_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
     if request.kind == "directory" and request.fractions:
         raise UsageError("Directories decide the shares of a split by directory", remedy="Leave out --fractions")
     if request.kind in ("name", "source", "directory"):

@@ -62,6 +62,7 @@ def assemble_version(
         num_sources=len(sources),
         counts={split: num_by_split[split] for split in SPLITS},
         rejected=dict(sorted(Counter(record.reason for record in rejected).items())),
+        num_moved=sum(settled.split is not None for commit in commits for settled in commit.settled.values()),
         input_statistics=BandStatistics.from_sums(reduce(BandSums.merge, (c.input_sums for c in commits), BandSums())),
         target_statistics=BandStatistics.from_sums(reduce(BandSums.merge, (c.target_sums for c in commits), BandSums())),
         files=dict(sorted(files.items())),

@@ -136,6 +136,8 @@ class DatasetSpec(Config):
 class Manifest(DatasetSpec):
     """A complete version. `counts` are pairs by split, `rejected` items by reason, `statistics` of the training split.
 
+    `num_moved`: pairs that left the split of the rule, for a near duplicate of theirs lies in another.
+
     `digest` covers everything else here, and through `files` the content of every file.
     """
 
@@ -145,6 +147,7 @@ class Manifest(DatasetSpec):
     num_sources: int
     counts: dict[str, int]
     rejected: dict[str, int]
+    num_moved: int = 0
     input_statistics: BandStatistics | None
     target_statistics: BandStatistics | None
     files: dict[str, FileEntry]

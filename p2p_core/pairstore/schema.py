@@ -22,8 +22,10 @@ __all__ = [
     "REJECTED_TABLE",
     "SCHEMA_VERSION",
     "SOURCES_TABLE",
+    "AssignedRecord",
     "PairRecord",
     "RejectedRecord",
+    "Settlement",
     "SourceRecord",
     "pairs_from_parquet",
     "pairs_to_parquet",
@@ -69,6 +71,25 @@ class RejectedRecord:
     detail: str
     window: Window | None = None
     thumbnail: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class AssignedRecord:
+    """Where the split rule put a pair, before near duplicates were settled, and what it looks like."""
+
+    pair_id: str
+    source_id: str
+    split: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What became of a near duplicate of the pair `near`: it moved to `split`, or was rejected where that is None."""
+
+    split: str | None
+    near: str
+    similarity: float
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,17 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
-from zarr.core.buffer import Buffer
+from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from p2p_core.pairstore.layout import ROLES, SPLITS, array_path
 
-__all__ = ["encode_shard", "metadata_documents"]
+__all__ = ["decode_shard", "encode_shard", "metadata_documents"]
 
 # The checksum costs nothing measurable and turns a flipped byte into an error instead of a picture with noise in it.
 _COMPRESSOR = ZstdCodec(level=1, checksum=True)
 _FORMAT = "zarr.json"
+_SHARD = "c/0/0/0/0"
 
 
 def encode_shard(pixels_NHWC: NDArray[np.uint8], pairs_per_shard: int) -> bytes | None:
@@ -30,8 +31,16 @@ def encode_shard(pixels_NHWC: NDArray[np.uint8], pairs_per_shard: int) -> bytes 
     files: dict[str, Buffer] = {}
     array = _create_array(files, None, (pairs_per_shard, *pair_shape), pairs_per_shard)
     array[:num_pairs] = pixels_NHWC
-    shards = [buffer.to_bytes() for name, buffer in files.items() if name != _FORMAT]
-    return shards[0] if shards else None
+    return files[_SHARD].to_bytes() if _SHARD in files else None
+
+
+def decode_shard(data: bytes | None, pair_shape: tuple[int, int, int], pairs_per_shard: int) -> NDArray[np.uint8]:
+    """What `encode_shard` made -> (pairs_per_shard, *pair_shape), with 0 for pairs that are not there."""
+    files: dict[str, Buffer] = {}
+    array = _create_array(files, None, (pairs_per_shard, *pair_shape), pairs_per_shard)
+    if data is not None:
+        files[_SHARD] = default_buffer_prototype().buffer.from_bytes(data)
+    return np.asarray(array[:], dtype=np.uint8)
 
 
 def metadata_documents(

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from p2p_core.config import Config
 from p2p_core.files import canonical_json, output_errors, sha256_bytes, write_atomic
 from p2p_core.geometry import Window
 from p2p_core.pairstore.layout import ROLES, SPLITS, StoreLayout, bucket_path, shard_path
 from p2p_core.pairstore.manifest import BandSums, FileEntry
-from p2p_core.pairstore.schema import PairRecord, RejectedRecord
+from p2p_core.pairstore.schema import AssignedRecord, PairRecord, RejectedRecord, Settlement
 from p2p_core.pairstore.shards import encode_shard
 from p2p_core.pairstore.verify import file_problems
 
@@ -28,7 +28,12 @@ __all__ = ["BucketCommit", "BucketWriter", "commit_bytes", "link_bucket", "read_
 
 
 class BucketCommit(Config):
-    """What a finished bucket holds. `key` identifies what it was made from (`DatasetSpec.bucket_key`)."""
+    """What a finished bucket holds. `key` identifies what it was made from (`DatasetSpec.bucket_key`).
+
+    Attributes:
+        assigned: its pairs as the split rule put them, if near duplicates are looked for.
+        settled: by pair id, what became of those that did not stay there; `pairs` and `rejected` are after that.
+    """
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
@@ -39,6 +44,8 @@ class BucketCommit(Config):
     rejected: tuple[RejectedRecord, ...]
     input_sums: BandSums
     target_sums: BandSums
+    assigned: tuple[AssignedRecord, ...] = ()
+    settled: dict[str, Settlement] = Field(default_factory=dict)
 
 
 class BucketWriter:
@@ -92,7 +99,7 @@ class BucketWriter:
     def reject(self, record: RejectedRecord) -> None:
         self._rejected.append(record)
 
-    def commit(self) -> BucketCommit:
+    def commit(self, assigned: Iterable[AssignedRecord] = (), settled: Mapping[str, Settlement] | None = None) -> BucketCommit:
         """Write what is left, then the record."""
         for split in SPLITS:
             self._flush(split)
@@ -104,6 +111,8 @@ class BucketWriter:
             rejected=tuple(self._rejected),
             input_sums=self._sums["input"],
             target_sums=self._sums["target"],
+            assigned=tuple(assigned),
+            settled=dict(settled or {}),
         )
         write_atomic(self.root / bucket_path(self.bucket), commit_bytes(commit))
         return commit

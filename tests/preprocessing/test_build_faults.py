@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageEnhance
 
 from p2p_core.errors import OutputError
 from p2p_core.pairstore.layout import StoreLayout
@@ -71,6 +72,29 @@ def test_a_build_killed_at_any_file_resumes_to_identical_bytes(tmp_path, photos,
         assert summary.num_buckets_built >= 2
     else:
         assert summary.num_buckets_built == 0
+    assert tree(out) == tree(tmp_path / "clean")
+
+
+@pytest.fixture
+def photos_seen_twice(photos: Path) -> Path:
+    """With eight of them again, a little brighter: in another split they have to move."""
+    for number in range(22, 30):
+        with Image.open(photos / f"{number:03d}.png") as picture:
+            ImageEnhance.Brightness(picture).enhance(1.05).save(photos / f"again{number}.png")
+    return photos
+
+
+@pytest.mark.parametrize("writes_before_the_end", [12, 20, 28])
+def test_a_build_killed_while_near_duplicates_move_resumes_to_identical_bytes(
+    tmp_path, photos_seen_twice, writes_before_the_end, tree
+) -> None:
+    builder = FoldersBuilder((photos_seen_twice,), SIDE_BY_SIDE)
+    assert build_dataset(builder, tmp_path / "clean", SPLIT, layout=LAYOUT).num_moved >= 2
+    num_writes = int(run_killed(photos_seen_twice, tmp_path / "counted", 10**9).stdout)
+    out = tmp_path / "killed"
+    assert run_killed(photos_seen_twice, out, num_writes - writes_before_the_end).returncode == -9
+    assert any(path.name.endswith("-settled") for path in (out / "building").iterdir())
+    assert build_dataset(builder, out, SPLIT, layout=LAYOUT).num_buckets_built == 0
     assert tree(out) == tree(tmp_path / "clean")
 
 

@@ -1,0 +1,123 @@
+"""Settle near duplicates: when all buckets of a version are built, some of their pairs move to another split or go.
+
+What becomes of whom is a function of all pairs as the split rule put them, so it is the same for any number of workers and
+whatever was reused. Settled buckets are written beside the built ones, from their pixels: sources are not decoded again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2p_core.encodings import encoding
+from p2p_core.executor import Executor
+from p2p_core.pairstore.layout import ROLES, SPLITS, shard_path
+from p2p_core.pairstore.schema import PairRecord, Settlement
+from p2p_core.pairstore.shards import decode_shard
+from p2p_core.pairstore.writer import BucketCommit, BucketWriter, link_bucket, read_bucket
+from preprocessing.buckets import BucketTask, add_pair, build_bucket, reject_item
+from preprocessing.near_duplicates import settlements
+from preprocessing.pairs import Pair, Rejected
+
+__all__ = ["MOVED_FROM", "NEAR_DUPLICATE", "settle"]
+
+MOVED_FROM, NEAR_DUPLICATE_OF = "moved_from", "near_duplicate_of"
+"""Attributes of a pair that moved."""
+
+NEAR_DUPLICATE = "near_duplicate"
+
+
+def settle(tasks: Sequence[BucketTask], commits: Sequence[BucketCommit], executor: Executor | None) -> Path:
+    """The root of the version with its near duplicates settled: that of the tasks where there are none."""
+    root = tasks[0].root
+    rule = tasks[0].split_rule
+    assigned = [record for commit in commits for record in commit.assigned]
+    found = settlements(assigned, rule.near_duplicates, rule.min_similarity, by_source=rule.kind != "name")
+    if not found and not any(commit.settled for commit in commits):
+        return root
+    settled_root = root.with_name(f"{root.name}-settled")
+    work = []
+    for task, commit in zip(tasks, commits, strict=True):
+        own = {record.pair_id: found[record.pair_id] for record in commit.assigned if record.pair_id in found}
+        work.append(_SettleTask(task, own, settled_root))
+    for _ in executor.map(_settle_bucket, work) if executor else map(_settle_bucket, work):
+        pass
+    return settled_root
+
+
+@dataclass(frozen=True)
+class _SettleTask:
+    """Goes to a worker."""
+
+    built: BucketTask
+    settled: Mapping[str, Settlement]
+    root: Path
+
+
+def _settle_bucket(task: _SettleTask) -> None:
+    """Leave a committed bucket under `task.root` in which `task.settled` holds."""
+    built = task.built
+    done = read_bucket(task.root, built.bucket, built.key)
+    if done and done.settled == task.settled:
+        return
+    commit = read_bucket(built.root, built.bucket, built.key)
+    if commit and commit.settled == task.settled:
+        link_bucket(built.root, task.root, commit)
+        return
+    if not commit or any(settlement.split is None for settlement in commit.settled.values()):
+        build_bucket(built)  # the pixels of some that were rejected then may be wanted now
+        commit = read_bucket(built.root, built.bucket, built.key)
+        assert commit is not None, "a bucket that was just built is there"
+    _write_settled(task, commit)
+
+
+def _write_settled(task: _SettleTask, commit: BucketCommit) -> None:
+    built = task.built
+    writer = BucketWriter(task.root, built.layout, built.bucket, built.key)
+    for record in commit.rejected:
+        writer.reject(record)
+    records = {record.pair_id: record for record in commit.pairs}
+    pixels = _BuiltPixels(built)
+    shown: Counter[str] = Counter()
+    for assigned in commit.assigned:
+        pair = pixels.pair(records[assigned.pair_id])
+        settlement = task.settled.get(assigned.pair_id)
+        if settlement is None:
+            add_pair(writer, assigned.split, pair)
+        elif settlement.split is None:
+            detail = f"It is nearly {settlement.near}: {settlement.similarity:.2f} of what can be seen is alike"
+            reject_item(writer, built.builder, Rejected.of_pair(pair, NEAR_DUPLICATE, detail), shown)
+        else:
+            moved = {MOVED_FROM: assigned.split, NEAR_DUPLICATE_OF: settlement.near}
+            add_pair(writer, settlement.split, replace(pair, attributes={**pair.attributes, **moved}))
+    writer.commit(commit.assigned, task.settled)
+
+
+class _BuiltPixels:
+    """Reads the pairs of a built bucket, in the order they were written, each shard once."""
+
+    def __init__(self, task: BucketTask) -> None:
+        self._task = task
+        encodings = task.builder.input_encoding, task.builder.target_encoding
+        self._shapes = {
+            role: (*task.builder.size_px(), encoding(name).bands) for role, name in zip(ROLES, encodings, strict=True)
+        }
+        self._shard = lru_cache(maxsize=2 * len(SPLITS))(self._read_shard)
+
+    def pair(self, record: PairRecord) -> Pair:
+        """As the builder gave it."""
+        shard, place = divmod(record.slot, self._task.layout.pairs_per_shard)
+        input_HWC, target_HWC = (self._shard(record.split, role, shard)[place] for role in ROLES)
+        attributes = {name: value for name, value in record.attributes.items() if name not in (MOVED_FROM, NEAR_DUPLICATE_OF)}
+        return Pair(record.pair_id, record.source_id, input_HWC, target_HWC, record.window, attributes)
+
+    def _read_shard(self, split: str, role: str, shard: int) -> NDArray[np.uint8]:
+        path = self._task.root / shard_path(split, role, shard)
+        data = path.read_bytes() if path.exists() else None  # a shard of nothing but 0 has no file
+        return decode_shard(data, self._shapes[role], self._task.layout.pairs_per_shard)

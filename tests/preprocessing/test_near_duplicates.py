@@ -1,0 +1,231 @@
+"""Pairs that show nearly the same do not lie on both sides of a split."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+from skimage import data as photos_of_skimage
+
+from p2p_core.pairstore import PairStore, verify_store
+from p2p_core.pairstore.layout import SPLITS, StoreLayout
+from p2p_core.pairstore.schema import AssignedRecord
+from preprocessing.build import build_dataset
+from preprocessing.gray import GrayBuilder
+from preprocessing.near_duplicates import FINGERPRINT_BYTES, fingerprint, settlements
+from preprocessing.photo_builder import PhotoParameters
+from preprocessing.split import DirectorySplit, NameSplit
+
+LAYOUT = StoreLayout(num_buckets=4, pairs_per_shard=4)
+NAMES = ("astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry", "retina", "hubble_deep_field", "colorwheel")
+Pixels = np.ndarray
+
+
+def photo(name: str) -> Pixels:
+    return np.asarray(getattr(photos_of_skimage, name)())[..., :3]
+
+
+def encoded_again(picture: Pixels) -> Pixels:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=40)
+    return np.asarray(Image.open(buffer))
+
+
+def halved(picture: Pixels) -> Pixels:
+    return cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+
+
+def brighter(picture: Pixels) -> Pixels:
+    return np.asarray(ImageEnhance.Brightness(Image.fromarray(picture)).enhance(1.1))
+
+
+def similarity(first: bytes, second: bytes) -> float:
+    a, b = (int.from_bytes(data, "big") for data in (first, second))
+    return (a & b).bit_count() / max(1, (a | b).bit_count())
+
+
+@pytest.mark.parametrize("change", [encoded_again, halved, brighter])
+@pytest.mark.parametrize("name", NAMES[:6])
+def test_a_photo_that_was_changed_a_little_is_nearly_the_same(name: str, change: Callable[[Pixels], Pixels]) -> None:
+    changed = change(photo(name))
+    assert similarity(fingerprint(photo(name), photo(name)), fingerprint(changed, changed)) > 0.8
+
+
+def test_different_photos_are_not() -> None:
+    prints = [fingerprint(photo(name), photo(name)) for name in NAMES]
+    assert max(similarity(a, b) for i, a in enumerate(prints) for b in prints[:i]) < 0.6
+
+
+def test_one_input_with_two_targets_is_two_pairs() -> None:
+    first, second, shown = photo("astronaut"), photo("coffee"), photo("chelsea")
+    assert similarity(fingerprint(shown, first), fingerprint(shown, second)) < 0.8
+
+
+@st.composite
+def records(draw: st.DrawFn) -> list[AssignedRecord]:
+    """Families of prints that differ in few bits, in random splits and sources; some prints nearly empty."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    made = []
+    for number in range(draw(st.integers(1, 24))):
+        if number == 0 or rng.random() < 0.4:
+            bits = rng.random(FINGERPRINT_BYTES * 8) < rng.choice([0.01, 0.3])
+        else:
+            bits = bits ^ (rng.random(bits.size) < rng.choice([0.0, 0.02, 0.05]))
+        split, source = SPLITS[rng.integers(3)], f"s{rng.integers(9)}"
+        made.append(AssignedRecord(f"p{rng.permutation(1000)[0]:03d}-{number}", source, split, np.packbits(bits).tobytes()))
+    return made
+
+
+def judged(record: AssignedRecord) -> bool:
+    return int.from_bytes(record.fingerprint, "big").bit_count() >= 48
+
+
+@given(records())
+def test_after_moving_no_two_splits_hold_nearly_the_same_pair(made: list[AssignedRecord]) -> None:
+    found = settlements(made, "move", 0.8, by_source=False)
+    split = {r.pair_id: found[r.pair_id].split if r.pair_id in found else r.split for r in made}
+    for a in made:
+        for b in made:
+            if judged(a) and judged(b) and similarity(a.fingerprint, b.fingerprint) >= 0.8:
+                assert split[a.pair_id] == split[b.pair_id]
+    for record in made:
+        assert SPLITS.index(split[record.pair_id]) <= SPLITS.index(record.split)  # train keeps what it has
+        assert judged(record) or record.pair_id not in found
+
+
+@given(records())
+def test_pairs_move_only_where_something_is_near(made: list[AssignedRecord]) -> None:
+    prints = {record.pair_id: record.fingerprint for record in made}
+    for pair_id, settled in settlements(made, "move", 0.8, by_source=False).items():
+        assert settled.similarity == pytest.approx(similarity(prints[pair_id], prints[settled.near]), abs=0.001)
+        assert settled.similarity >= 0.8
+
+
+@given(records(), st.randoms())
+def test_the_order_of_pairs_changes_nothing(made: list[AssignedRecord], random: Any) -> None:
+    shuffled = random.sample(made, len(made))
+    for policy, by_source in (("move", False), ("move", True), ("reject", False), ("keep", False)):
+        assert settlements(made, policy, 0.8, by_source=by_source) == settlements(shuffled, policy, 0.8, by_source=by_source)
+
+
+@given(records())
+def test_a_source_moves_whole(made: list[AssignedRecord]) -> None:
+    one_split = [AssignedRecord(r.pair_id, r.source_id, SPLITS[int(r.source_id[1:]) % 3], r.fingerprint) for r in made]
+    found = settlements(one_split, "move", 0.8, by_source=True)
+    after = {(r.source_id, found[r.pair_id].split if r.pair_id in found else r.split) for r in one_split}
+    assert len(after) == len({r.source_id for r in one_split})
+
+
+@given(records())
+def test_rejecting_leaves_one_of_each_and_never_the_last(made: list[AssignedRecord]) -> None:
+    found = settlements(made, "reject", 0.8, by_source=False)
+    kept = [r for r in made if r.pair_id not in found and judged(r)]
+    assert all(similarity(a.fingerprint, b.fingerprint) < 0.8 for i, a in enumerate(kept) for b in kept[:i])
+    assert {settled.near for settled in found.values()} <= {r.pair_id for r in kept}
+    assert all(settled.split is None for settled in found.values())
+
+
+@pytest.fixture
+def photo_dirs(tmp_path: Path) -> Path:
+    """Photos in train, val and test; `coffee` of train lies in test again, smaller, `rocket` of val in test, darker."""
+    root = tmp_path / "photos"
+    for split, names in (("train", NAMES[:3]), ("val", NAMES[3:4]), ("test", NAMES[4:6])):
+        (root / split).mkdir(parents=True)
+        for name in names:
+            Image.fromarray(photo(name)).save(root / split / f"{name}.png")
+    Image.fromarray(halved(photo("coffee"))).save(root / "test" / "cup.png")
+    Image.fromarray(encoded_again(photo("rocket"))).save(root / "test" / "start.jpg")
+    return root
+
+
+def gray(root: Path) -> GrayBuilder:
+    return GrayBuilder((root,), PhotoParameters(resize_px=(64, 64)))
+
+
+def test_near_duplicates_move_to_the_earlier_split_and_say_so(tmp_path: Path, photo_dirs: Path) -> None:
+    made = build_dataset(gray(photo_dirs), tmp_path / "store", DirectorySplit(), layout=LAYOUT)
+
+    store = PairStore.open(tmp_path / "store")
+    moved = {record.pair_id: record for record in store.pairs if "moved_from" in record.attributes}
+    assert {pair_id: (record.split, record.attributes["near_duplicate_of"]) for pair_id, record in moved.items()} == {
+        "test/cup": ("train", "train/coffee"),
+        "test/start": ("val", "val/rocket"),
+    }
+    assert made.counts == {"train": 4, "val": 2, "test": 2}
+    assert made.num_moved == store.manifest.num_moved == 2
+    assert verify_store(tmp_path / "store") == []
+    kept = build_dataset(gray(photo_dirs), tmp_path / "kept", DirectorySplit(near_duplicates="keep"), layout=LAYOUT)
+    assert kept.counts == {"train": 3, "val": 1, "test": 4}
+    pixels = [pixels_by_id(tmp_path / name) for name in ("store", "kept")]
+    assert pixels[0] == pixels[1]
+
+
+def pixels_by_id(path: Path) -> dict[str, bytes]:
+    store = PairStore.open(path)
+    splits = [store.split(name) for name in SPLITS]
+    return {
+        record.pair_id: b"".join(part.tobytes() for part in split.read(i))
+        for split in splits
+        for i, record in enumerate(split.records)
+    }
+
+
+def test_near_duplicates_that_are_rejected_have_a_reason_and_a_picture(tmp_path: Path, photo_dirs: Path) -> None:
+    made = build_dataset(gray(photo_dirs), tmp_path / "store", DirectorySplit(near_duplicates="reject"), layout=LAYOUT)
+
+    rejected = {record.item: record for record in PairStore.open(tmp_path / "store").rejected}
+    assert made.rejected == {"near_duplicate": 2}
+    assert rejected.keys() == {"test/cup", "test/start"}
+    assert "train/coffee" in rejected["test/cup"].detail
+    assert rejected["test/cup"].thumbnail is not None
+
+
+class Backwards:
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
+        return map(function, list(items)[::-1])
+
+
+@pytest.mark.parametrize("policy", ["move", "reject"])
+def test_a_store_that_grew_and_shrank_is_the_one_built_at_once(
+    tmp_path: Path, photo_dirs: Path, policy: Any, tree: Any
+) -> None:
+    rule = DirectorySplit(near_duplicates=policy)
+    build_dataset(gray(photo_dirs), tmp_path / "store", rule, layout=LAYOUT)
+    (photo_dirs / "train" / "coffee.png").rename(tmp_path / "away.png")  # the cup is alone now, and back in test
+    alone = build_dataset(gray(photo_dirs), tmp_path / "store", rule, layout=LAYOUT)
+    assert alone.counts["test"] == 3
+    build_dataset(gray(photo_dirs), tmp_path / "alone", rule, layout=LAYOUT, executor=Backwards())
+    (tmp_path / "away.png").rename(photo_dirs / "train" / "again.png")  # another name, another bucket
+    build_dataset(gray(photo_dirs), tmp_path / "store", rule, layout=LAYOUT, executor=Backwards())
+    build_dataset(gray(photo_dirs), tmp_path / "fresh", rule, layout=LAYOUT)
+
+    grown = tree(tmp_path / "store")
+    for name, data in {**tree(tmp_path / "alone"), **tree(tmp_path / "fresh")}.items():
+        if name.startswith("versions"):
+            assert grown[name] == data, name
+    again = build_dataset(gray(photo_dirs), tmp_path / "store", rule, layout=LAYOUT)
+    assert again.unchanged
+
+
+@settings(max_examples=8)
+@given(st.integers(0, 2**32))
+def test_any_split_by_name_keeps_frames_of_one_scene_together(tmp_path_factory: Any, seed: int) -> None:
+    root = tmp_path_factory.mktemp("frames")
+    (root / "photos").mkdir()
+    for name in NAMES[:3]:
+        for number in range(4):
+            shifted = np.roll(photo(name), number, axis=1)
+            Image.fromarray(shifted).save(root / "photos" / f"{name}{number}.jpg", quality=90)
+    build_dataset(gray(root / "photos"), root / "store", NameSplit(seed=seed), layout=LAYOUT)
+    split_of = {record.pair_id[:-1]: set[str]() for record in PairStore.open(root / "store").pairs}
+    for record in PairStore.open(root / "store").pairs:
+        split_of[record.pair_id[:-1]].add(record.split)
+    assert all(len(splits) == 1 for splits in split_of.values())
