@@ -11,11 +11,13 @@ Legend: H W pixels, C bands, N pairs, W words of 64 bits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from p2p_core.pairstore.layout import SPLITS
 from p2p_core.pairstore.schema import AssignedRecord, Settlement
@@ -30,10 +32,11 @@ FINGERPRINT_BYTES = 2 * 4 * _CELLS * _CELLS // 8
 _MIN_BITS = 48
 """A pair with fewer has too little to be told by: open water, plain colour."""
 
-_BLOCK = 512
-"""So many pairs are compared with so many at once: 512 x 512 counts stay in a core's cache."""
+_ROWS, _COLUMNS = 32, 1024
+"""So many pairs are compared with so many at once: what is between stays in a core's cache."""
 
-_FIRST_WORDS = 6
+_FIRST_WORDS = 3
+"""What they share tells of nearly all pairs that they are not near. 3 x 64 bits fit a byte's count."""
 
 Places = NDArray[np.intp]
 
@@ -44,23 +47,26 @@ def fingerprint(input_HWC: NDArray[np.uint8], target_HWC: NDArray[np.uint8]) -> 
 
 
 def settlements(
-    records: Sequence[AssignedRecord], policy: Policy, min_similarity: float, *, by_source: bool
+    records: Sequence[AssignedRecord], policy: Policy, min_similarity: float, *, by_source: bool = False, by_hash: bool = True
 ) -> dict[str, Settlement]:
     """Pair id -> what becomes of it, for those that do not stay where the split rule put them.
 
     Args:
         records: every pair, in any order: the answer does not depend on it.
-        policy: `move` brings near duplicates that lie in several splits to the first of them: train before val before test.
+        policy: `move` brings pairs that are nearly the same, directly or through others between them, to one split.
             `reject` leaves one of each, wherever the others lie; the one in the earlier split stays, then that of the smaller
             id. `keep` leaves all as they are.
         by_source: all pairs of a source move together, for they share its split.
+        by_hash: the split was drawn, so such a group goes where its first pair by id was put, and the shares of the splits
+            hold on average. Otherwise it goes to the first of its splits: train before val before test.
     """
-    ordered = sorted(records, key=lambda record: (SPLITS.index(record.split), record.pair_id))
+    ordered = sorted(records, key=lambda record: record.pair_id)
     judged = [record for record in ordered if _num_bits(record) >= _MIN_BITS]
     if policy == "keep" or not judged:
         return {}
-    prints = _Prints(judged, min_similarity)
-    return _rejections(prints) if policy == "reject" else _moves(prints, ordered, by_source=by_source)
+    if policy == "reject":
+        return _rejections(_Prints(sorted(judged, key=lambda record: SPLITS.index(record.split)), min_similarity))
+    return _moves(_Prints(judged, min_similarity), ordered, by_source=by_source, by_hash=by_hash)
 
 
 def _steps(picture_HWC: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -74,11 +80,6 @@ def _num_bits(record: AssignedRecord) -> int:
     return int.from_bytes(record.fingerprint, "big").bit_count()
 
 
-class _Match(NamedTuple):
-    place: int
-    similarity: float
-
-
 class _Prints:
     """The fingerprints of pairs as words; pairs are called by their places in `records`."""
 
@@ -87,85 +88,94 @@ class _Prints:
         words_NW = np.frombuffer(b"".join(record.fingerprint for record in records), np.uint64).reshape(len(records), -1)
         self._words_WN = np.ascontiguousarray(words_NW.T)
         self._num_bits_N = np.bitwise_count(words_NW).sum(axis=1, dtype=np.int16)
+        # Similar by s are two that share s / (1 + s) of all their bits; rounded down, so that none is missed.
+        self._need_N = np.floor(self._num_bits_N * (min_similarity / (1 + min_similarity))).astype(np.int16)
         self._num_left_N = np.bitwise_count(words_NW[:, _FIRST_WORDS:]).sum(axis=1, dtype=np.int16)
 
-    def similarity(self, rows: Places, columns: Places) -> NDArray[np.float32]:
-        """Of each with each; all 0 where the first words show that none is similar enough, as they nearly always do."""
-        shared = np.zeros((len(rows), len(columns)), np.int16)
-        both = self._num_bits_N[rows][:, np.newaxis] + self._num_bits_N[columns]
-        for number, word_N in enumerate(self._words_WN):
-            if number == _FIRST_WORDS:
-                most = shared + np.minimum(self._num_left_N[rows][:, np.newaxis], self._num_left_N[columns])
-                if ((1 + self.min_similarity) * most < self.min_similarity * both).all():
-                    return np.zeros(shared.shape, np.float32)
+    def near(self, rows: Places, columns: Places) -> tuple[Places, Places, NDArray[np.float32]]:
+        """The places in `rows` and in `columns` of each two that are similar enough, and how similar they are."""
+        shared = np.zeros((len(rows), len(columns)), np.uint8)
+        for word_N in self._words_WN[:_FIRST_WORDS]:
             shared += np.bitwise_count(word_N[rows][:, np.newaxis] & word_N[columns])
-        similarity: NDArray[np.float32] = shared.astype(np.float32) / (both - shared)
-        return similarity
+        most = shared + np.minimum(self._num_left_N[rows][:, np.newaxis], self._num_left_N[columns])
+        i, j = np.nonzero(most >= self._need_N[rows][:, np.newaxis] + self._need_N[columns])  # nearly always nothing
+        if not len(i):
+            return rows[i], columns[j], np.empty(0, np.float32)
+        own, other = rows[i], columns[j]
+        all_shared = np.bitwise_count(self._words_WN[:, own] & self._words_WN[:, other]).sum(axis=0, dtype=np.int16)
+        similarity = all_shared.astype(np.float32) / (self._num_bits_N[own] + self._num_bits_N[other] - all_shared)
+        enough = similarity >= self.min_similarity
+        return own[enough], other[enough], similarity[enough]
 
-    def nearest(self, wanted: Places, among: Places) -> dict[int, _Match]:
-        """For those of `wanted` that are near one of `among`: the most similar, of equally similar ones the first."""
-        found: dict[int, _Match] = {}
-        for rows in _blocks(wanted):
-            best, place = np.zeros(len(rows), np.float32), np.zeros(len(rows), np.intp)
-            for columns in _blocks(among):
-                similarity = self.similarity(rows, columns)
-                top = similarity.argmax(axis=1)
-                value = similarity[np.arange(len(rows)), top]
-                better = value > best
-                best[better], place[better] = value[better], columns[top[better]]
-            near = np.flatnonzero(best >= self.min_similarity)
-            found |= {int(rows[i]): _Match(int(place[i]), float(best[i])) for i in near}
-        return found
-
-    def settlement(self, split: str | None, match: _Match) -> Settlement:
-        return Settlement(split=split, near=self.records[match.place].pair_id, similarity=round(match.similarity, 3))
+    def groups(self, joined: NDArray[np.intp]) -> NDArray[np.intp]:
+        """For each pair the first place of its group, of those near or `joined` (2, any number), or so over others."""
+        links = [joined]
+        order = np.argsort(self._num_bits_N, kind="stable")
+        for start in range(0, len(order), _ROWS):
+            rows = order[start : start + _ROWS]
+            for columns in _blocks(order[start:]):
+                if self._num_bits_N[rows[-1]] < self.min_similarity * self._num_bits_N[columns[0]]:
+                    break  # not near even if all bits of the fewer are among the more
+                own, other, _ = self.near(rows, columns)
+                if len(own):
+                    links.append(_spanning(np.stack([own, other])))
+        return _first_of_group(np.concatenate(links, axis=1), len(self.records))
 
 
 def _blocks(places: Places) -> Iterator[Places]:
-    return (places[start : start + _BLOCK] for start in range(0, len(places), _BLOCK))
+    return (places[start : start + _COLUMNS] for start in range(0, len(places), _COLUMNS))
 
 
-def _moves(prints: _Prints, ordered: Sequence[AssignedRecord], *, by_source: bool) -> dict[str, Settlement]:
-    """What is near a pair of an earlier split goes there, then what is near those that went, until none is left."""
-    members: dict[str, list[int]] = {}
-    for place, record in enumerate(prints.records):
-        members.setdefault(record.source_id if by_source else record.pair_id, []).append(place)
-    unit_of = {place: unit for unit, places in members.items() for place in places}
-    moved: dict[str, Settlement] = {}
-    left = {split: [i for i, record in enumerate(prints.records) if record.split == split] for split in SPLITS}
-    for number, split in enumerate(SPLITS):
-        fresh = left[split]
-        while fresh:
-            later = [place for other in SPLITS[number + 1 :] for place in left[other]]
-            found = prints.nearest(np.array(later, np.intp), np.array(fresh, np.intp)) if later else {}
-            units: dict[str, _Match] = {}
-            for place, match in found.items():
-                units[unit_of[place]] = max(units.get(unit_of[place], match), match, key=lambda m: m.similarity)
-            moved |= {unit: prints.settlement(split, match) for unit, match in units.items()}
-            fresh = sorted(place for unit in units for place in members[unit])
-            gone = set(fresh)
-            left = {other: [place for place in places if place not in gone] for other, places in left.items()}
-    units_moved = ((record, moved.get(record.source_id if by_source else record.pair_id)) for record in ordered)
-    return {record.pair_id: settlement for record, settlement in units_moved if settlement}
+def _spanning(links: NDArray[np.intp]) -> NDArray[np.intp]:
+    """(2, any number) links -> fewer that join the same places: thousands of frames of one scene are millions of links."""
+    places, numbers = np.unique(links, return_inverse=True)
+    first = _first_of_group(numbers.reshape(links.shape), len(places))
+    return np.stack([places[first], places])
+
+
+def _first_of_group(links: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """Links between places 0..count-1 -> for each the first place it is joined to, itself or another."""
+    graph = coo_array((np.ones(links.shape[1], np.int8), tuple(links)), shape=(count, count))
+    _, labels = connected_components(graph, directed=False)
+    _, first = np.unique(labels, return_index=True)
+    return np.asarray(first[labels], np.intp)
+
+
+def _moves(prints: _Prints, ordered: Sequence[AssignedRecord], *, by_source: bool, by_hash: bool) -> dict[str, Settlement]:
+    units = [record.source_id if by_source else record.pair_id for record in prints.records]
+    _, first_of_unit, unit_of = np.unique(units, return_index=True, return_inverse=True)
+    first = prints.groups(np.stack([first_of_unit[unit_of], np.arange(len(units))]))
+    members: dict[int, dict[str, int]] = {}  # of a group, the first pair in each of its splits
+    for place, group in enumerate(first.tolist()):
+        members.setdefault(group, {}).setdefault(prints.records[place].split, place)
+    goes_to = {
+        group: prints.records[group].split if by_hash else min(found, key=SPLITS.index)
+        for group, found in members.items()
+        if len(found) > 1
+    }
+    group_of = dict(zip(units, first.tolist(), strict=True))
+    moved = {}
+    for record in ordered:
+        group = group_of.get(record.source_id if by_source else record.pair_id, -1)
+        if group in goes_to and goes_to[group] != record.split:
+            split = goes_to[group]
+            moved[record.pair_id] = Settlement(split, near=prints.records[members[group][split]].pair_id)
+    return moved
 
 
 def _rejections(prints: _Prints) -> dict[str, Settlement]:
     """Each pair in its turn: near one that stayed, it goes."""
-    kept: list[int] = []
     rejected: dict[str, Settlement] = {}
-    for block in _blocks(np.arange(len(prints.records))):
-        matches = prints.nearest(block, np.array(kept, np.intp))
-        inside = prints.similarity(block, block)
-        stayed: list[int] = []  # their numbers in the block
-        for i, place in enumerate(block.tolist()):
-            match = matches.get(place)
-            if match is None and stayed:
-                top = max(stayed, key=lambda j: inside[i, j])
-                if inside[i, top] >= prints.min_similarity:
-                    match = _Match(int(block[top]), float(inside[i, top]))
-            if match:
-                rejected[prints.records[place].pair_id] = prints.settlement(None, match)
-            else:
-                stayed.append(i)
-        kept += block[stayed].tolist()
+    stays = np.ones(len(prints.records), bool)
+    for start in range(0, len(prints.records), _ROWS):
+        rows = np.arange(start, min(start + _ROWS, len(prints.records)))
+        found = [prints.near(rows, columns) for columns in _blocks(np.flatnonzero(stays[: rows[-1] + 1]))]
+        later, earlier, similarity = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        for place in rows.tolist():
+            alike = np.flatnonzero((later == place) & (earlier < place) & stays[earlier])
+            if len(alike):
+                nearest = alike[similarity[alike].argmax()]
+                near = prints.records[earlier[nearest]].pair_id
+                rejected[prints.records[place].pair_id] = Settlement(None, near, round(float(similarity[nearest]), 3))
+                stays[place] = False
     return rejected

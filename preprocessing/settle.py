@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2p_core.encodings import encoding
+from p2p_core.errors import EmptySourceError
 from p2p_core.executor import Executor
 from p2p_core.pairstore.layout import ROLES, SPLITS, shard_path
-from p2p_core.pairstore.schema import PairRecord, Settlement
+from p2p_core.pairstore.schema import AssignedRecord, PairRecord, Settlement
 from p2p_core.pairstore.shards import decode_shard
 from p2p_core.pairstore.writer import BucketCommit, BucketWriter, link_bucket, read_bucket
 from preprocessing.buckets import BucketTask, add_pair, build_bucket, reject_item
@@ -38,9 +39,12 @@ def settle(tasks: Sequence[BucketTask], commits: Sequence[BucketCommit], executo
     root = tasks[0].root
     rule = tasks[0].split_rule
     assigned = [record for commit in commits for record in commit.assigned]
-    found = settlements(assigned, rule.near_duplicates, rule.min_similarity, by_source=rule.kind != "name")
+    by_source, by_hash = rule.kind != "name", rule.kind != "directory"
+    found = settlements(assigned, rule.near_duplicates, rule.min_similarity, by_source=by_source, by_hash=by_hash)
     if not found and not any(commit.settled for commit in commits):
         return root
+    if not by_hash:
+        _refuse_emptied(assigned, found)
     settled_root = root.with_name(f"{root.name}-settled")
     work = []
     for task, commit in zip(tasks, commits, strict=True):
@@ -49,6 +53,20 @@ def settle(tasks: Sequence[BucketTask], commits: Sequence[BucketCommit], executo
     for _ in executor.map(_settle_bucket, work) if executor else map(_settle_bucket, work):
         pass
     return settled_root
+
+
+def _refuse_emptied(assigned: Sequence[AssignedRecord], found: Mapping[str, Settlement]) -> None:
+    """Who laid test pictures apart that are all nearly those of training should know at once that they test nothing."""
+    left = {record.split for record in assigned if record.pair_id not in found} | {s.split for s in found.values()}
+    for split in SPLITS:
+        gone = [record for record in assigned if record.split == split]
+        if gone and split not in left:
+            near = found[gone[0].pair_id]
+            raise EmptySourceError(
+                f"Each of the {len(gone)} pairs of {split} is nearly one of another split, or lies in one source with such;"
+                f" {gone[0].pair_id}, for one, by {near.near}",
+                remedy="Put other pictures there, or let near duplicates stay: --near-duplicates keep",
+            )
 
 
 @dataclass(frozen=True)

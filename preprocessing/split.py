@@ -63,7 +63,7 @@ class Fractions(Config):
 
 
 class _Groundless(Config):
-    """`near_duplicates` in several splits `move` to one of them, or are rejected, or stay (`near_duplicates.settlements`)."""
+    """`near_duplicates` in several splits `move` to one, are rejected, or `keep` theirs (`near_duplicates.settlements`)."""
 
     near_duplicates: Policy = "move"
     min_similarity: float = Field(default=0.8, gt=0, le=1)
@@ -91,8 +91,10 @@ class SourceSplit(_Groundless):
     """By a hash of the source's id: all pairs of a clip go to one split, for its frames are nearly one picture.
 
     A clip keeps its split whatever else comes or goes. Shares are of clips, and hold on average: a few clips may miss a split.
+    Clips of one camera share its view, so near duplicates stay unless asked: moving them could empty a split.
     """
 
+    near_duplicates: Policy = "keep"
     kind: Literal["source"] = "source"
     fractions: Fractions = Fractions()
     seed: int = 0

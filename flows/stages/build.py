@@ -51,7 +51,8 @@ class SplitRequest(Config):
         reserved: of both, ground no pair may touch: (west, south, east, north) in the target's CRS.
         wraps: of `block`, the target goes round the globe.
         near_duplicates: in several splits they `move` to one, are rejected (`reject`, one of each stays, in one split too) or
-            stay (`keep`). `move` unless given, but `keep` where ground is split: ground cannot move.
+            stay (`keep`). Unless given `move` of `name` and `directory`; `keep` of `source`, for clips of one camera share its
+            view, and where ground is split, for ground cannot move.
         min_similarity: what counts as nearly the same, of 1 (`near_duplicates.fingerprint`).
     """
 

@@ -85,11 +85,14 @@ class AssignedRecord:
 
 @dataclass(frozen=True)
 class Settlement:
-    """What became of a near duplicate of the pair `near`: it moved to `split`, or was rejected where that is None."""
+    """What became of a near duplicate: it moved to `split`, or was rejected where that is None.
+
+    `near`: the pair it is nearly the same as; of one that moved, directly or through others.
+    """
 
     split: str | None
     near: str
-    similarity: float
+    similarity: float | None = None
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def test_directories_train_val_and_test_keep_their_clips(tmp_path, save_clip) ->
     for i, split in enumerate(("train", "val", "test", "train")):
         for side in ("A", "B"):
             save_clip(tmp_path / side / split / f"{i}.avi", range(i, i + 3))
-    summary = build_dataset(builder_of(tmp_path), tmp_path / "store", DirectorySplit(), layout=LAYOUT)
+    summary = build_dataset(builder_of(tmp_path), tmp_path / "store", DirectorySplit(near_duplicates="keep"), layout=LAYOUT)
     assert summary.counts == {"train": 6, "val": 3, "test": 3}
 
 

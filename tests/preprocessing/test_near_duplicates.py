@@ -10,19 +10,20 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from skimage import data as photos_of_skimage
 
+from p2p_core.errors import EmptySourceError
 from p2p_core.pairstore import PairStore, verify_store
 from p2p_core.pairstore.layout import SPLITS, StoreLayout
-from p2p_core.pairstore.schema import AssignedRecord
+from p2p_core.pairstore.schema import AssignedRecord, Settlement
 from preprocessing.build import build_dataset
 from preprocessing.gray import GrayBuilder
 from preprocessing.near_duplicates import FINGERPRINT_BYTES, fingerprint, settlements
 from preprocessing.photo_builder import PhotoParameters
-from preprocessing.split import DirectorySplit, NameSplit
+from preprocessing.split import DirectorySplit, Fractions, NameSplit
 
 LAYOUT = StoreLayout(num_buckets=4, pairs_per_shard=4)
 NAMES = ("astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry", "retina", "hubble_deep_field", "colorwheel")
@@ -88,45 +89,59 @@ def judged(record: AssignedRecord) -> bool:
     return int.from_bytes(record.fingerprint, "big").bit_count() >= 48
 
 
-@given(records())
-def test_after_moving_no_two_splits_hold_nearly_the_same_pair(made: list[AssignedRecord]) -> None:
-    found = settlements(made, "move", 0.8, by_source=False)
-    split = {r.pair_id: found[r.pair_id].split if r.pair_id in found else r.split for r in made}
+def splits_after(made: list[AssignedRecord], found: dict[str, Settlement]) -> dict[str, str | None]:
+    return {r.pair_id: found[r.pair_id].split if r.pair_id in found else r.split for r in made}
+
+
+@given(records(), st.booleans(), st.booleans())
+def test_after_moving_no_two_splits_hold_nearly_the_same_pair(
+    made: list[AssignedRecord], by_hash: bool, by_source: bool
+) -> None:
+    if by_source:
+        made = with_one_split_a_source(made)
+    split = splits_after(made, settlements(made, "move", 0.8, by_source=by_source, by_hash=by_hash))
     for a in made:
         for b in made:
             if judged(a) and judged(b) and similarity(a.fingerprint, b.fingerprint) >= 0.8:
                 assert split[a.pair_id] == split[b.pair_id]
-    for record in made:
-        assert SPLITS.index(split[record.pair_id]) <= SPLITS.index(record.split)  # train keeps what it has
-        assert judged(record) or record.pair_id not in found
+            if by_source and a.source_id == b.source_id:
+                assert split[a.pair_id] == split[b.pair_id]
 
 
-@given(records())
-def test_pairs_move_only_where_something_is_near(made: list[AssignedRecord]) -> None:
-    prints = {record.pair_id: record.fingerprint for record in made}
-    for pair_id, settled in settlements(made, "move", 0.8, by_source=False).items():
-        assert settled.similarity == pytest.approx(similarity(prints[pair_id], prints[settled.near]), abs=0.001)
-        assert settled.similarity >= 0.8
+@given(records(), st.booleans())
+def test_a_group_moves_whole_and_only_where_one_of_it_was(made: list[AssignedRecord], by_hash: bool) -> None:
+    found = settlements(made, "move", 0.8, by_hash=by_hash)
+    graph = {r.pair_id: {o.pair_id for o in made if judged(r) and judged(o) and near(r, o)} | {r.pair_id} for r in made}
+    rule = {record.pair_id: record.split for record in made}
+    after = splits_after(made, found)
+    for pair_id in rule:
+        group = {pair_id}
+        while (wider := set().union(*(graph[member] for member in group))) != group:
+            group = wider
+        wanted = rule[min(group)] if by_hash else min((rule[member] for member in group), key=SPLITS.index)
+        assert after[pair_id] == wanted
+        if pair_id in found:
+            assert found[pair_id].near == min(member for member in group if rule[member] == wanted)
+
+
+def near(a: AssignedRecord, b: AssignedRecord) -> bool:
+    return similarity(a.fingerprint, b.fingerprint) >= 0.8
+
+
+def with_one_split_a_source(made: list[AssignedRecord]) -> list[AssignedRecord]:
+    return [AssignedRecord(r.pair_id, r.source_id, SPLITS[int(r.source_id[1:]) % 3], r.fingerprint) for r in made]
 
 
 @given(records(), st.randoms())
 def test_the_order_of_pairs_changes_nothing(made: list[AssignedRecord], random: Any) -> None:
     shuffled = random.sample(made, len(made))
-    for policy, by_source in (("move", False), ("move", True), ("reject", False), ("keep", False)):
-        assert settlements(made, policy, 0.8, by_source=by_source) == settlements(shuffled, policy, 0.8, by_source=by_source)
-
-
-@given(records())
-def test_a_source_moves_whole(made: list[AssignedRecord]) -> None:
-    one_split = [AssignedRecord(r.pair_id, r.source_id, SPLITS[int(r.source_id[1:]) % 3], r.fingerprint) for r in made]
-    found = settlements(one_split, "move", 0.8, by_source=True)
-    after = {(r.source_id, found[r.pair_id].split if r.pair_id in found else r.split) for r in one_split}
-    assert len(after) == len({r.source_id for r in one_split})
+    for policy in ("move", "reject", "keep"):
+        assert settlements(made, policy, 0.8) == settlements(shuffled, policy, 0.8)
 
 
 @given(records())
 def test_rejecting_leaves_one_of_each_and_never_the_last(made: list[AssignedRecord]) -> None:
-    found = settlements(made, "reject", 0.8, by_source=False)
+    found = settlements(made, "reject", 0.8)
     kept = [r for r in made if r.pair_id not in found and judged(r)]
     assert all(similarity(a.fingerprint, b.fingerprint) < 0.8 for i, a in enumerate(kept) for b in kept[:i])
     assert {settled.near for settled in found.values()} <= {r.pair_id for r in kept}
@@ -215,17 +230,27 @@ def test_a_store_that_grew_and_shrank_is_the_one_built_at_once(
     assert again.unchanged
 
 
-@settings(max_examples=8)
-@given(st.integers(0, 2**32))
-def test_any_split_by_name_keeps_frames_of_one_scene_together(tmp_path_factory: Any, seed: int) -> None:
-    root = tmp_path_factory.mktemp("frames")
-    (root / "photos").mkdir()
-    for name in NAMES[:3]:
-        for number in range(4):
+@pytest.mark.parametrize("seed", range(6))
+def test_a_split_by_name_keeps_pictures_of_one_scene_together(tmp_path: Path, seed: int) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in NAMES[:6]:
+        for number in range(3):
             shifted = np.roll(photo(name), number, axis=1)
-            Image.fromarray(shifted).save(root / "photos" / f"{name}{number}.jpg", quality=90)
-    build_dataset(gray(root / "photos"), root / "store", NameSplit(seed=seed), layout=LAYOUT)
-    split_of = {record.pair_id[:-1]: set[str]() for record in PairStore.open(root / "store").pairs}
-    for record in PairStore.open(root / "store").pairs:
-        split_of[record.pair_id[:-1]].add(record.split)
-    assert all(len(splits) == 1 for splits in split_of.values())
+            Image.fromarray(shifted).save(tmp_path / "photos" / f"{name}{number}.jpg", quality=90)
+    rule = NameSplit(seed=seed, fractions=Fractions(train=0.4, val=0.3, test=0.3))
+    build_dataset(gray(tmp_path / "photos"), tmp_path / "store", rule, layout=LAYOUT)
+    splits: dict[str, set[str]] = {}
+    for record in PairStore.open(tmp_path / "store").pairs:
+        splits.setdefault(record.pair_id[:-1], set()).add(record.split)
+    assert len(splits) == 6
+    assert all(len(found) == 1 for found in splits.values())
+
+
+def test_a_split_whose_pairs_would_all_move_away_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    for split, quality in (("train", 95), ("test", 50)):
+        (tmp_path / "photos" / split).mkdir(parents=True)
+        Image.fromarray(photo("coffee")).save(tmp_path / "photos" / split / "cup.jpg", quality=quality)
+    with pytest.raises(EmptySourceError, match=r"Each of the 1 pairs of test .* by train/cup. .*--near-duplicates keep"):
+        build_dataset(gray(tmp_path / "photos"), tmp_path / "store", DirectorySplit(), layout=LAYOUT)
+    kept = build_dataset(gray(tmp_path / "photos"), tmp_path / "store", DirectorySplit(near_duplicates="keep"), layout=LAYOUT)
+    assert kept.counts == {"train": 1, "val": 0, "test": 1}
