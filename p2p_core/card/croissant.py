@@ -20,7 +20,7 @@ from p2p_core.pairstore.reader import PairStore
 from p2p_core.pairstore.schema import PAIRS_TABLE, REJECTED_TABLE, SOURCES_TABLE
 from p2p_core.pairstore.versions import VERSIONS
 
-__all__ = ["CROISSANT", "croissant"]
+__all__ = ["COLUMNS", "CROISSANT", "croissant"]
 
 CROISSANT = "croissant.json"
 
@@ -74,7 +74,7 @@ _TABLES = {
 _MANIFEST = "The builder and every setting, counts, statistics, and the sha256 and size of every file."
 _KEYS = {"pairs": "pair_id", "sources": "source_id"}
 
-_COLUMNS = {
+COLUMNS = {
     "pair_id": "The pair's name; no other pair has it.",
     "source_id": "The source the item came from.",
     "split": "The split the pair is in.",
@@ -93,6 +93,8 @@ _COLUMNS = {
     "digest": "sha256 of everything that was read of the source.",
     "files_json": "The sha256 of each of its files: a JSON object by name.",
 }
+"""What each column of the tables means."""
+
 _SPLIT_URLS = {"train": "cr:TrainingSplit", "val": "cr:ValidationSplit", "test": "cr:TestSplit"}
 
 
@@ -217,7 +219,7 @@ def _field(name: str, table: str, column: pa.Field) -> Json:
         "@type": "cr:Field",
         "@id": f"{name}/{column.name}",
         "name": column.name,
-        "description": _COLUMNS[column.name],
+        "description": COLUMNS[column.name],
         "dataType": _data_type(column.type),
         "source": {"fileObject": {"@id": table}, "extract": {"column": column.name}},
     }

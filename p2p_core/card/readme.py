@@ -33,6 +33,7 @@ def readme(store: PairStore, about: About, *, has_rejected_picture: bool) -> str
         _table(("", ""), _facts(manifest, about)),
         f"## Pairs\n\n![Some pairs of each split, input beside target]({PAIRS_PICTURE})",
         _table(("split", "pairs", "share"), _split_rows(manifest)),
+        _moved(manifest),
         _rejected(store, has_rejected_picture=has_rejected_picture),
         _statistics(manifest),
         _attributes(store),
@@ -66,6 +67,12 @@ def _split_rows(manifest: Manifest) -> list[tuple[str, str, str]]:
     num_pairs = sum(manifest.counts.values())
     counts = [(split, manifest.counts[split]) for split in SPLITS]
     return [(split, f"{count:,}", f"{100 * count / num_pairs:.1f} %") for split, count in counts]
+
+
+def _moved(manifest: Manifest) -> str:
+    if not manifest.num_moved:
+        return ""
+    return f"{manifest.num_moved:,} of them are not in the split of the rule, because a near duplicate is in another."
 
 
 def _rejected(store: PairStore, *, has_rejected_picture: bool) -> str:

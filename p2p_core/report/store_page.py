@@ -120,9 +120,10 @@ def gather(store: PairStore, about: About) -> StorePage:
 def key_facts(manifest: Manifest, about: About) -> tuple[KeyFact, ...]:
     """The few numbers at the top."""
     counts = ", ".join(f"{manifest.counts[split]:,} {split}" for split in SPLITS)
+    moved = f"; {manifest.num_moved:,} moved beside near duplicates" if manifest.num_moved else ""
     size = f"{manifest.width_px} x {manifest.height_px} px"
     return (
-        KeyFact("Pairs", f"{sum(manifest.counts.values()):,}", counts),
+        KeyFact("Pairs", f"{sum(manifest.counts.values()):,}", counts + moved),
         KeyFact("Rejected", f"{sum(manifest.rejected.values()):,}", ", ".join(manifest.rejected) or "nothing"),
         KeyFact("Each picture", size, f"{manifest.input_encoding} to {manifest.target_encoding}"),
         KeyFact("On disk", f"{size_mb(manifest):,.1f} MB", f"{len(manifest.files):,} files"),

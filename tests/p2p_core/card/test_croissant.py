@@ -14,8 +14,10 @@ from PIL import Image
 
 from p2p_core.card.about import About
 from p2p_core.card.card import write_card
+from p2p_core.card.croissant import COLUMNS
 from p2p_core.files import sha256_file
 from p2p_core.pairstore.reader import PairStore
+from p2p_core.pairstore.schema import PAIRS_SCHEMA, REJECTED_SCHEMA, SOURCES_SCHEMA
 
 # The reader's own packages have moved on: it uses a class of rdflib and an argument of pandas that are deprecated.
 pytestmark = [
@@ -79,6 +81,11 @@ def test_splits_have_the_standard_roles_and_sources_their_digests(card: Path, st
     }
     digests = {row["source_id"]: row["digest"] for row in records(card, "sources")}
     assert digests == {source.source_id: source.digest for source in PairStore.open(store).sources}
+
+
+def test_every_column_that_a_table_can_have_is_described() -> None:
+    columns = {name for schema in (PAIRS_SCHEMA, REJECTED_SCHEMA, SOURCES_SCHEMA) for name in schema.names}
+    assert columns - COLUMNS.keys() == set()
 
 
 def test_a_changed_table_does_not_pass_for_the_one_described(card: Path, store: Path) -> None:
