@@ -69,6 +69,8 @@ def attributes(pairs: Iterable[PairRecord]) -> tuple[Attribute, ...]:
 
 
 def _summary(values: Sequence[str]) -> str:
+    if len(set(values)) == 1:
+        return f"always {values[0]}"
     numbers = [_number(value) for value in values]
     if all(map(math.isfinite, numbers)):
         told = f"{_text(min(numbers))} to {_text(max(numbers))}, mean {_text(math.fsum(numbers) / len(numbers))}"

@@ -91,8 +91,7 @@ def _rejected(store: PairStore, *, has_rejected_picture: bool) -> str:
         for i, record in enumerate(records)
     ]
     picture = f"![Some rejected items, by reason]({REJECTED_PICTURE})" if has_rejected_picture else ""
-    num_rejected = f"{sum(counts.values()):,} items are not in the dataset"
-    told = f"{num_rejected}: at most {_LISTED} of each reason here, all in `rejected.parquet`."
+    told = f"Left out: {sum(counts.values()):,}. At most {_LISTED} of each reason are here; `rejected.parquet` has all of them."
     parts = ["## Rejected", told, picture, _table(("reason", "items", "for example", "detail"), rows)]
     return "\n\n".join(part for part in parts if part)
 

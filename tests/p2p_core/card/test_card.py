@@ -109,6 +109,7 @@ def test_attributes_that_name_are_counted_and_those_that_differ_give_one_for_exa
     assert attributes(pairs("centre", "random", "centre"))[0].text == "centre (2), random (1)"
     assert attributes(pairs(*(f"name {i}" for i in range(20))))[0].text == "20 different values, name 0 for one"
     assert attributes(pairs("1.5", "-2", "3"))[0].text == "-2 to 3, mean 0.8333, 2.5 in all"
+    assert attributes(pairs("0", "0"))[0].text == "always 0"
     assert attributes(pairs("nan", "1"))[0].text == "1 (1), nan (1)"
 
 
