@@ -7,7 +7,7 @@ from the current version; a killed build resumes with the buckets it had finishe
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,14 @@ def build_dataset(
     layout: StoreLayout | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    describe: Callable[[Path], object] | None = None,
 ) -> BuildSummary:
     """Build a version of the store at `out` and make it current.
 
     Args:
         executor: where buckets are built; this process, one by one, unless given. Workers see the same files.
         progress: told the number of finished buckets, of `layout.num_buckets`.
+        describe: called last with `out`, also where nothing changed, before another build may begin there.
 
     Raises:
         EmptySourceError: there is nothing to build from, or every item was rejected.
@@ -74,10 +76,14 @@ def build_dataset(
         work = _Work(builder, out, split_rule, layout or StoreLayout(), sources)
         known = find_version(out, work.build_key)
         if known is not None and not any(version_problems(known)):
-            return work.return_to(known, started_s)
-        origins = work.run(executor, progress)
-        version, manifest = work.finish(executor)
-    return _summary(version, manifest, origins, started_s)
+            unchanged, version, manifest = work.return_to(known), known, read_manifest(known)
+            origins: list[Origin] = ["reused"] * len(work.tasks)
+        else:
+            unchanged, origins = False, work.run(executor, progress)
+            version, manifest = work.finish(executor)
+        if describe:
+            describe(out)
+    return _summary(version, manifest, origins, started_s, unchanged=unchanged)
 
 
 class _Work:
@@ -127,13 +133,12 @@ class _Work:
         manifest = assemble_version(self.root, self.spec, records, commits, build_key=self.build_key, num_slots=self.num_slots)
         return publish(self.out, self.root, manifest), manifest
 
-    def return_to(self, version: Path, started_s: float) -> BuildSummary:
-        """A version that was made before is what is asked for: point to it."""
+    def return_to(self, version: Path) -> bool:
+        """A version that was made before is what is asked for: point to it. Whether it was current."""
         unchanged = _current_or_none(self.out) == version
         if not unchanged:
             set_current(self.out, version)
-        manifest = read_manifest(version)
-        return _summary(version, manifest, ["reused"] * len(self.tasks), started_s, unchanged=unchanged)
+        return unchanged
 
 
 def _committed(task: BucketTask, root: Path) -> BucketCommit:
@@ -191,7 +196,7 @@ def _refuse_nothing(commits: Sequence[BucketCommit]) -> None:
 
 
 def _summary(
-    version: Path, manifest: Manifest, origins: Sequence[Origin], started_s: float, *, unchanged: bool = False
+    version: Path, manifest: Manifest, origins: Sequence[Origin], started_s: float, *, unchanged: bool
 ) -> BuildSummary:
     return BuildSummary(
         version_path=version,

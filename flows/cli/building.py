@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows.stages.build import builder_kind
+from p2p_core.card.about import About
 from p2p_core.config import with_settings
 from p2p_core.errors import UsageError
 from p2p_core.pairstore.layout import SPLITS
 from p2p_core.rasters.grid import Bounds
 from preprocessing.split import Fractions
 
-__all__ = ["builder_parameters", "fitting_split", "parse_bounds", "parse_fractions"]
+__all__ = ["about_dataset", "builder_parameters", "fitting_split", "parse_bounds", "parse_fractions"]
 
 
 def builder_parameters(builder: str, num_sources: int, settings: Sequence[str]) -> dict[str, Any]:
@@ -62,3 +63,19 @@ def parse_fractions(text: str) -> Fractions:
             f"{text!r} are no shares of train, val and test",
             remedy="Write three numbers that add up to 1, for example --fractions 0.8,0.1,0.1",
         ) from None
+
+
+def about_dataset(settings: Sequence[str]) -> About:
+    """`licence=CC-BY-4.0`, `title=...` -> what the card says. Values are taken as text.
+
+    Raises:
+        UsageError: a setting without `=`.
+        ConfigError: a key a card does not know, or no date.
+    """
+    values: dict[str, str] = {}
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator:
+            raise UsageError(f"{setting!r} has no '='", remedy="Write it as key=value, for example --about licence=CC-BY-4.0")
+        values[key.strip()] = text.strip()
+    return About.parse(values, where=f"--about {' '.join(settings)}")

@@ -53,10 +53,18 @@ def build(
         float, typer.Option(min=0.05, max=1, help="Nearly the same; 0.65 also finds one shoe in two colours.")
     ] = 0.8,
     settings: Settings = None,
+    about: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="For the card: title, description, licence, creator, cite_as, url or date_published. Changes no byte of the"
+            " dataset. Repeatable.",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 builds in this one. Changes no byte.")] = 0,
     scheduler: SchedulerAddress = None,
 ) -> None:
-    """Build a pair store from raw images; run again, it rebuilds only what changed.
+    """Build a pair store from raw images; run again, it rebuilds only what changed. STORE/card describes it.
 
     \b
     edges    PHOTO_DIR                    HED edges of photos -> the photos; HED weights may follow, if not the installed
@@ -82,7 +90,7 @@ def build(
       p2p build holes photos/ --out pairs --set area_share=0.25
       p2p build holes photos/ --out pairs --set hole=random --set area_share=0.3 --set seed=7 --set fill=[255,255,255]
       p2p build palette photos/ --out pairs --set num_missing=3
-      p2p build folders facades/ --out pairs --set input_side=right
+      p2p build folders facades/ --out pairs --set input_side=right --about licence=CC-BY-4.0 --about "title=Facades"
       p2p build frames thermal/ visible/ --out pairs --set every_s=0.5
       p2p build frames landmarks/ videos/ --out pairs --set first_number=0
 
@@ -92,7 +100,7 @@ def build(
     Of palette:  num_missing=1 to 4 of the stripes, which lie from dark to light.
     Of both:     fill=[red,green,blue], mid grey if not given. seed and the photo's name decide what is taken away.
     """
-    from flows.cli.building import builder_parameters, fitting_split, parse_bounds, parse_fractions
+    from flows.cli.building import about_dataset, builder_parameters, fitting_split, parse_bounds, parse_fractions
     from flows.stages.build import BuildRequest, SplitRequest, one_of_each_reason, tell_build
     from flows.stages.build import build as build_stage
     from flows.stages.executors import Workers
@@ -113,6 +121,7 @@ def build(
             min_similarity=min_similarity,
         ),
         workers=Workers(count=workers, scheduler=scheduler),
+        about=about_dataset(about or ()),
     )
     made = build_stage(request)
     print(f"{out}: {tell_build(made)}{'; unchanged' if made.unchanged else ''}\ndataset {made.digest}")

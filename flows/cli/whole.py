@@ -31,13 +31,24 @@ def demo(
     print(tell_demo(request, run_demo(request)))
 
 
-def report(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `p2p demo` made.")]) -> None:
-    """Write DIR/report.html: one self-contained page about a demo directory, whatever of it is there.
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `p2p demo` made, or a pair store.")],
+) -> None:
+    """Write one self-contained page: DIR/report.html about a demo, whatever of it is there; STORE/card/report.html about a
+    pair store: some pairs, what was rejected and why, statistics, and how it was built.
 
     \b
-    Example:
+    Examples:
       p2p report demo-output
+      p2p report pairs
     """
-    from p2p_core.report.page import write_report
+    from p2p_core.pairstore.versions import is_store
 
-    print(write_report(directory))
+    if is_store(directory):
+        from p2p_core.report.store_page import write_store_report
+
+        print(write_store_report(directory))
+    else:
+        from p2p_core.report.page import write_report
+
+        print(write_report(directory))

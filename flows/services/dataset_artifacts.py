@@ -5,15 +5,15 @@ Legend: N pairs, H W pixels, C bands; pixels are uint8.
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from flows.services.artifacts import publish_markdown, publish_table
-from p2p_core.encodings import Encoding, encoding
+from p2p_core.card import facts
+from p2p_core.card.facts import spread
+from p2p_core.card.pictures import read_pairs, shrunk
+from p2p_core.encodings import encoding
 from p2p_core.evaluation.sheets import contact_sheet
 from p2p_core.pairstore.layout import SPLITS
 from p2p_core.pairstore.manifest import version_name
@@ -53,37 +53,22 @@ def publish_dataset(out: Path, made: BuildSummary) -> None:
 
 
 def rejected_shown(store: PairStore) -> list[dict[str, str]]:
-    """The first rejected items of each reason as (reason, item, detail), by reason, in the order of the store's table."""
-    seen: Counter[str] = Counter()
-    rows = []
-    for rejected in store.rejected:
-        seen[rejected.reason] += 1
-        if seen[rejected.reason] <= REJECTED_SHOWN:
-            rows.append({"reason": rejected.reason, "item": rejected.item, "detail": rejected.detail})
-    return sorted(rows, key=lambda row: row["reason"])
+    """The rejected items of each reason that the card shows, too, as (reason, item, detail), by reason."""
+    shown = facts.rejected_shown(store, REJECTED_SHOWN)
+    return [{"reason": r.reason, "item": r.item, "detail": r.detail} for records in shown.values() for r in records]
 
 
 def pairs_shown(store: PairStore) -> list[PairRecord]:
     """Pairs evenly spread over the whole store, splits in their order: the same ones for the same version."""
-    records = sorted(store.pairs, key=lambda record: SPLITS.index(record.split))
-    return [records[i] for i in np.unique(np.linspace(0, len(records) - 1, _PAIRS_SHOWN).astype(np.int64))]
+    return spread(sorted(store.pairs, key=lambda record: SPLITS.index(record.split)), _PAIRS_SHOWN)
 
 
 def pairs_sheet(store: PairStore, records: list[PairRecord]) -> Picture:
     """Inputs beside targets, a pair a row, each made smaller by a whole factor until no side is above 128 px."""
-    splits = {name: store.split(name) for name in {record.split for record in records}}
-    pairs = [splits[record.split].read(splits[record.split].records.index(record)) for record in records]
+    pairs = read_pairs(store, records)
     source, target = (encoding(name) for name in (store.manifest.input_encoding, store.manifest.target_encoding))
     columns = {
-        "input": np.stack([_small(input_HWC, source) for input_HWC, _ in pairs]),
-        "target": np.stack([_small(target_HWC, target) for _, target_HWC in pairs]),
+        "input": np.stack([shrunk(input_HWC, source, _LONGEST_PX) for input_HWC, _ in pairs]),
+        "target": np.stack([shrunk(target_HWC, target, _LONGEST_PX) for _, target_HWC in pairs]),
     }
     return picture(contact_sheet(columns), "Inputs and targets of some pairs")
-
-
-def _small(pixels_HWC: NDArray[np.uint8], of: Encoding) -> NDArray[np.uint8]:
-    rgb_HWC = of.to_rgb(pixels_HWC)
-    factor = -(-max(rgb_HWC.shape[:2]) // _LONGEST_PX)
-    if of.is_palette:  # its colours are classes: between two of them lies no third
-        return rgb_HWC[::factor, ::factor]
-    return np.asarray(Image.fromarray(rgb_HWC).reduce(factor))

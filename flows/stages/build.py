@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from flows.stages.executors import Workers, executor_of
+from p2p_core.card.about import About
+from p2p_core.card.card import write_card
 from p2p_core.config import Config, replace
 from p2p_core.errors import UsageError
 from p2p_core.geometry import Window
@@ -74,6 +76,7 @@ class BuildRequest(Config):
         builder: a name of `preprocessing.builders.BUILDERS`.
         sources: what the builder takes, in its order.
         parameters: of the builder; what is left out keeps its default.
+        about: for the store's card; no part of the dataset.
     """
 
     builder: str
@@ -83,10 +86,11 @@ class BuildRequest(Config):
     split: SplitRequest = SplitRequest()
     layout: StoreLayout = StoreLayout()
     workers: Workers = Workers()
+    about: About = About()
 
 
 def build(request: BuildRequest) -> BuildSummary:
-    """Build, or find unchanged, the store at `request.out`. Raises what `build_dataset` raises."""
+    """Build, or find unchanged, the store at `request.out`, with its card. Raises what `build_dataset` raises."""
     kind = builder_kind(request.builder)
     _refuse_store_in_source(request)
     parameters = kind.parameters.parse(request.parameters, where=f"Parameters of builder {request.builder}")
@@ -96,7 +100,15 @@ def build(request: BuildRequest) -> BuildSummary:
         executor_of(request.workers) as executor,
         ProgressLine(f"build {request.builder}", request.layout.num_buckets, "buckets") as progress,
     ):
-        return build_dataset(builder, request.out.absolute(), rule, layout=request.layout, executor=executor, progress=progress)
+        return build_dataset(
+            builder,
+            request.out.absolute(),
+            rule,
+            layout=request.layout,
+            executor=executor,
+            progress=progress,
+            describe=lambda store: write_card(store, request.about),
+        )
 
 
 def _refuse_store_in_source(request: BuildRequest) -> None:

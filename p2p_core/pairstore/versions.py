@@ -3,6 +3,7 @@
 STORE/current                 names the current version; replaced atomically, last
 STORE/versions/<digest>/      complete and immutable
 STORE/building/<build key>/   a build under way or killed; the same build resumes in it
+STORE/card/                   describes the current version; derived, absent until a build has written it (`p2p_core/card/`)
 STORE/.lock                   held by the one process that builds
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,27 +22,35 @@ from p2p_core.pairstore.manifest import MANIFEST, Manifest, read_manifest, versi
 
 __all__ = [
     "BUILDING",
+    "CARD",
     "CURRENT",
     "VERSIONS",
     "build_lock",
     "building_path",
     "current_version",
     "find_version",
+    "is_store",
     "is_version",
     "named_version",
     "publish",
+    "replace_card",
     "set_current",
     "version_before",
 ]
 
-CURRENT, VERSIONS, BUILDING, LOCK = "current", "versions", "building", ".lock"
+CURRENT, VERSIONS, BUILDING, LOCK, CARD = "current", "versions", "building", ".lock", "card"
 _OWN = {CURRENT, VERSIONS, BUILDING, LOCK}
-_HALF_WRITTEN = f".{CURRENT}.*.partial"  # of a build killed while it wrote `current`
+_HALF_WRITTEN = (f".{CURRENT}.*.partial", f".{CARD}.*.partial")  # of a build killed while it wrote `current` or the card
 
 
 def is_version(path: Path) -> bool:
     """Whether `path` is a version's directory rather than a store's."""
     return (path / MANIFEST).is_file()
+
+
+def is_store(path: Path) -> bool:
+    """Whether a build has begun here, complete or not."""
+    return any((path / name).exists() for name in (CURRENT, VERSIONS, BUILDING))
 
 
 def building_path(store_path: Path, build_key: str) -> Path:
@@ -118,15 +128,17 @@ def build_lock(store_path: Path) -> Iterator[None]:
         _claim(store_path)
     busy = OutputError(f"Another process is building {store_path}", remedy="Wait until it is done, or choose another output")
     with locked(store_path / LOCK, busy=busy):
-        for leftover in store_path.glob(_HALF_WRITTEN):
-            leftover.unlink()
+        for leftover in filter(_is_half_written, list(store_path.iterdir())):
+            _remove(leftover)
         yield
 
 
 def _claim(store_path: Path) -> None:
     """Make the store's directory, or see that what is there is one."""
     store_path.mkdir(parents=True, exist_ok=True)
-    strangers = {entry.name for entry in store_path.iterdir() if not entry.match(_HALF_WRITTEN)} - _OWN
+    strangers = {entry.name for entry in store_path.iterdir() if not _is_half_written(entry)} - _OWN
+    if (store_path / VERSIONS).is_dir():
+        strangers.discard(CARD)
     if strangers:
         raise OutputError(
             f"{store_path} holds something other than a pair store: {', '.join(sorted(strangers)[:3])}",
@@ -163,4 +175,47 @@ def publish(store_path: Path, built_path: Path, manifest: Manifest) -> Path:
 def set_current(store_path: Path, version: Path) -> None:
     with output_errors(version):
         os.utime(version)  # the directory's time tells when it became current; no byte of a version does
+    _take_away(store_path / CARD)  # it is of another version
     write_atomic(store_path / CURRENT, f"{version.name}\n".encode())
+
+
+def replace_card(store_path: Path, files: Mapping[str, bytes]) -> None:
+    """Write the card's files by name, whole or not at all, in place of an earlier card.
+
+    Raises:
+        OutputError: the place is read-only or full.
+    """
+    card = store_path / CARD
+    written = _partial(card)
+    for name, data in files.items():
+        write_atomic(written / name, data)
+    _take_away(card)
+    with output_errors(card):
+        written.rename(card)
+
+
+def _take_away(path: Path) -> None:
+    """Remove at one stroke: no reader sees a half of it."""
+    with output_errors(path):
+        gone = _partial(path)
+        try:
+            path.rename(gone)
+        except FileNotFoundError:
+            return
+        _remove(gone)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+
+
+def _is_half_written(entry: Path) -> bool:
+    return any(entry.match(pattern) for pattern in _HALF_WRITTEN)
+
+
+def _remove(path: Path) -> None:
+    with output_errors(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

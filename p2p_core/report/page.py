@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from p2p_core.errors import EmptySourceError
 from p2p_core.files import write_atomic
@@ -21,6 +18,7 @@ from p2p_core.report.records import Demo, Evaluation, NotMade, Promotion, attemp
 from p2p_core.report.seams import SeamPart, seam_checks
 from p2p_core.report.split_map import SplitMap, split_map
 from p2p_core.report.tables import ScoreTable, StepRow, duration, facts, score_table, step_rows
+from p2p_core.report.templates import template
 
 __all__ = ["REPORT", "write_report"]
 
@@ -111,7 +109,7 @@ def write_report(directory: Path) -> Path:
     """
     if not any((directory / part).exists() for part in PARTS):
         raise EmptySourceError(
-            f"{directory} holds no demo output", remedy="Make one with `p2p demo --out DIR`, then report on that directory"
+            f"{directory} holds no demo output", remedy="Give what `p2p demo --out DIR` made, or a pair store"
         )
     path = directory / REPORT
     write_atomic(path, render(gather(directory)).encode())
@@ -150,18 +148,7 @@ def photo_pairs(directory: Path, name: str, alt: str) -> Picture | NotMade | Non
 
 def render(page: Page) -> str:
     """The page as HTML; whatever comes from a file is escaped."""
-    return template().render(page=page)
-
-
-@cache
-def template() -> Template:
-    """The page's template, with its style and script in it."""
-    loader = PackageLoader("p2p_core.report", ".")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.tests["not_made"] = lambda part: isinstance(part, NotMade)
-    environment.filters.update(facts=facts, duration=duration)
-    style, script = (loader.get_source(environment, name)[0] for name in ("report.css", "report.js"))
-    return environment.get_template("template.html", globals={"style": style, "script": script})
+    return template("template.html").render(page=page)
 
 
 def verdict(promotion: Promotion | NotMade, demo: Demo | NotMade) -> Verdict:

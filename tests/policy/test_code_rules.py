@@ -75,7 +75,7 @@ def test_the_library_package_is_empty_so_that_a_room_loads_alone(root: Path) -> 
 
 
 def test_making_pairs_and_reports_does_not_load_torch_dask_or_prefect(modules: list[Path], root: Path) -> None:
-    light = ("preprocessing", "p2p_core/rasters", "p2p_core/pairstore", "p2p_core/report")
+    light = ("preprocessing", "p2p_core/rasters", "p2p_core/pairstore", "p2p_core/card", "p2p_core/report")
     names = [_module_name(path, root) for path in modules if str(path.relative_to(root)).startswith(light)]
     names.remove("preprocessing.edges.torch_network")  # loaded where the engine torch is asked for
     heavy = "{'torch', 'dask', 'distributed', 'prefect', 'mlflow'}"
