@@ -64,7 +64,8 @@ class _Decoder:
             raise _broken(name, "its arcs or its transform are no lists of numbers") from error
 
     def _placed(self, lattice_points: Positions) -> Positions:
-        placed: Positions = lattice_points * self._scale + self._origin
+        with np.errstate(over="ignore", invalid="ignore"):  # what is infinite is refused with its feature's number
+            placed: Positions = lattice_points * self._scale + self._origin
         return placed
 
     def geometry(self, geometry: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ from p2p_core.errors import ConfigError, SizeMismatchError
 from p2p_core.geometry import Window, align_down
 from p2p_core.rasters.grid import Bounds, Grid, Transform
 from p2p_core.rasters.protocol import Raster, grid_of, require_inside
-from p2p_core.rasters.vector_file import Feature, VectorFile, read_vector_file
+from p2p_core.rasters.vector_file import VectorFile, read_vector_file
 from p2p_core.rasters.vector_place import Placer, polygonal
 from p2p_core.rasters.vector_style import LayerStyle, MapStyle, layer_files, read_style
 
@@ -137,7 +137,7 @@ def _drawn(path: Path, _stamps: tuple[tuple[Path, int], ...], grid: Grid, target
     for layer in style.layers:
         file = path.parent / layer.file
         vector = read_vector_file(file, object_name=layer.object, crs=layer.crs)
-        parts = [part for feature in _chosen(vector, layer, file) for part in feature.parts]
+        parts = _chosen_parts(vector, layer, file)
         extents[layer.file] = vector.crs, Bounds(*shapely.total_bounds(parts).tolist())
         paints += _paints(layer, Placer(vector.crs, vector.stitched, grid, margin_px=2 + layer.width_px / 2), parts)
     frame = shapely.box(0, 0, grid.width_px, grid.height_px)
@@ -150,19 +150,20 @@ def _drawn(path: Path, _stamps: tuple[tuple[Path, int], ...], grid: Grid, target
     return style, tuple(paints)
 
 
-def _chosen(vector: VectorFile, layer: LayerStyle, file: Path) -> list[Feature]:
+def _chosen_parts(vector: VectorFile, layer: LayerStyle, file: Path) -> list[shapely.Geometry]:
     known = {key for feature in vector.features for key in feature.properties}
     if unknown := layer.where.keys() - known:
         raise ConfigError(
             f"No feature of {file} has a property {min(unknown)!r}",
             remedy=f"Filter by one of: {', '.join(sorted(known))}" if known else "Leave out `where`: they have no properties",
         )
-    chosen = [feature for feature in vector.features if _fits(feature.properties, layer.where)]
-    if not chosen:
+    parts = [part for feature in vector.features if _fits(feature.properties, layer.where) for part in feature.parts]
+    if not parts:
         raise ConfigError(
-            f"None of the {len(vector.features)} features of {file} fits {layer.where}", remedy="Mend or leave out `where`"
+            f"None of the {len(vector.features)} features of {file} fits {layer.where} and has a geometry",
+            remedy="Mend or leave out `where`",
         )
-    return chosen
+    return parts
 
 
 def _fits(properties: Mapping[str, Any], where: Mapping[str, Any]) -> bool:

@@ -168,14 +168,16 @@ def _parts(geometry: Any, where: str) -> Iterator[shapely.Geometry]:
 
 def _simple(kind: str, coordinates: Any, where: str) -> shapely.Geometry:
     if kind == "Point":
-        return shapely.Point(_positions(np.array([coordinates]), where)[0])
+        return shapely.Point(_positions([coordinates], where)[0])
     if kind == "LineString":
         return shapely.LineString(_line(coordinates, kind, where))
-    shell, *holes = [_line(ring, kind, where) for ring in _listed(coordinates, where, "coordinates")]
-    for ring in (shell, *holes):
+    rings = [_line(ring, kind, where) for ring in _listed(coordinates, where, "coordinates")]
+    if not rings:
+        raise _broken(where, "its polygon has no rings")
+    for ring in rings:
         if not np.array_equal(ring[0], ring[-1]):
             raise _broken(where, f"a ring of its polygon begins at {_spelt(ring[0])} and ends at {_spelt(ring[-1])}")
-    return shapely.Polygon(shell, holes)
+    return shapely.Polygon(rings[0], rings[1:])
 
 
 def _line(coordinates: Any, kind: str, where: str) -> NDArray[np.float64]:

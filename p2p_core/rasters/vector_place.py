@@ -190,7 +190,8 @@ class Placer:
         """Infinite where the grid's CRS has no place."""
         xs, ys = (positions if self._same else _transformed(positions, self.crs, self.grid.crs)).T
         a, b, c, d, e, f = tuple(~rasterio.Affine(*self.grid.transform))[:6]
-        return np.stack([a * xs + b * ys + c, d * xs + e * ys + f], axis=1)
+        with np.errstate(invalid="ignore"):  # infinite times 0
+            return np.stack([a * xs + b * ys + c, d * xs + e * ys + f], axis=1)
 
 
 def _transformed(positions: Positions, from_crs: str, to_crs: str) -> Positions:

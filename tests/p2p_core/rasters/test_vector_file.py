@@ -88,6 +88,8 @@ def test_a_declared_crs_is_taken_and_a_given_one_wins(tmp_path: Path) -> None:
         (collection(feature("LineString", [[1, 2]])), "feature 1: a line has 1 positions, and needs 2"),
         (collection(feature("LineString", [["1", "2"], ["3", "4"]])), "feature 1: its coordinates are no positions"),
         (collection(feature("LineString", [[1], [2]])), "feature 1: its coordinates are no positions"),
+        (collection(feature("Point", [1, [2]])), "feature 1: its coordinates are no positions"),
+        (collection(feature("MultiPolygon", [[]])), "feature 1: its polygon has no rings"),
         (collection(feature("Point", [True, False])), "feature 1: its coordinates are no positions"),
         ('{"type": "Point", "coordinates": [1e999, 0]}', "feature 1: a coordinate is infinite"),
     ],
