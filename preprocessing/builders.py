@@ -44,7 +44,7 @@ BUILDERS: dict[str, BuilderKind] = {
     "maps": BuilderKind(
         MapsParameters,
         _make_maps,
-        "the input raster, then the target raster of the same ground, one of which may be a vector map; or two XYZ trees z/x/y.png",
+        "the input raster, then the target raster of the same ground (one may be a vector map); or two XYZ trees z/x/y.png",
     ),
     "colour": BuilderKind(ColourParameters, ColourBuilder, "the photos' directory"),
     "gray": BuilderKind(PhotoParameters, GrayBuilder, "the photos' directory"),

@@ -29,7 +29,7 @@ from p2p_core.rasters.vector_file import VectorFile, read_vector_file
 from p2p_core.rasters.vector_place import Placer, polygonal
 from p2p_core.rasters.vector_style import LayerStyle, MapStyle, layer_files, read_style
 
-__all__ = ["VectorRaster", "open_vector"]
+__all__ = ["VectorRaster", "draw_layers", "open_vector"]
 
 _CELL_PX = 256
 _SAMPLES = 4
@@ -45,8 +45,9 @@ def open_vector(path: Path, target: Raster) -> VectorRaster:
         SizeMismatchError: nothing lies on the target's ground. Names both extents.
     """
     grid = grid_of(target)
-    stamps = tuple((file, file.stat().st_mtime_ns) for file in layer_files(path).values() if file.exists())
-    return VectorRaster(str(path), grid, *_drawn(path, stamps, grid, target.name))
+    files = (file for file in layer_files(path).values() if file.is_file())
+    stamps = tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+    return VectorRaster(str(path), grid, *draw_layers(path, stamps, grid, target.name))
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,9 @@ class VectorRaster(Raster):
             shapes = paint.near(cell)
             if len(shapes):
                 rasterio.features.rasterize(shapes, out=paint_HW, transform=to_pixels, default_value=number)
+        first = paint_HW[0, 0]
+        if (paint_HW == first).all():
+            return np.tile(self._colours[first], (cell.height_px, cell.width_px, 1))
         colours_HWC = self._colours.take(paint_HW, axis=0)
         if samples == 1:
             return colours_HWC
@@ -129,7 +133,9 @@ class VectorRaster(Raster):
 
 
 @lru_cache(maxsize=2)
-def _drawn(path: Path, _stamps: tuple[tuple[Path, int], ...], grid: Grid, target: str) -> tuple[MapStyle, tuple[Paint, ...]]:
+def draw_layers(
+    path: Path, _stamps: tuple[tuple[Path, int, int], ...], grid: Grid, target: str
+) -> tuple[MapStyle, tuple[Paint, ...]]:
     """The style, and its layers on the grid: read and reprojected once a process, not once a block of tiles."""
     style = read_style(path)
     paints: list[Paint] = []

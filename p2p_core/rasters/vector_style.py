@@ -6,6 +6,7 @@ A bare GeoJSON or TopoJSON file is drawn as land with borders on water.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -71,6 +72,13 @@ def read_style(path: Path) -> MapStyle:
         RasterError: the file is missing, or not a JSON object.
         ConfigError: an unknown key or a value that cannot be, by its layer; or the file is nothing of the three.
     """
+    stamp = (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None
+    return _read_style(path, stamp)
+
+
+@lru_cache(maxsize=16)
+def _read_style(path: Path, _stamp: tuple[int, int] | None) -> MapStyle:
+    """Parsed once while the file stays as it is: a bare file may be large, and is asked for with every block of tiles."""
     content = load_json(path)
     if "type" in content:
         return MapStyle(layers=(LayerStyle(file=path.name, fill=_LAND, line=_BORDER),))
