@@ -16,6 +16,8 @@ from p2p_core.rasters.geotiff import DatasetRaster, reproject_bounds, warped
 from p2p_core.rasters.grid import SLIVER_PX, Bounds, window_transform
 from p2p_core.rasters.protocol import Raster, bounds, require_inside
 from p2p_core.rasters.registry import is_xyz, open_raster
+from p2p_core.rasters.vector import open_vector
+from p2p_core.rasters.vector_file import is_vector
 
 __all__ = ["ScaledRaster", "open_aligned", "resize", "resize_nearest"]
 
@@ -28,11 +30,12 @@ def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
 
     An input in the target's CRS must cover `area` of the target; one in another CRS is resampled, and where it does not reach
     nothing is measured (`Raster.read_measured`). Plain images must have the same shape up to one scale. What is resampled by
-    place can be read inside `area` alone.
+    place can be read inside `area` alone. A vector map is drawn on the target's grid.
 
     Raises:
         SizeMismatchError: they do not cover the same ground. Names both.
         RasterError: the input cannot be read.
+        ConfigError: a map style that is none.
         UsageError: the input is an XYZ tree, which is not resampled.
     """
     if is_xyz(input_path):
@@ -40,6 +43,8 @@ def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
             f"{input_path} is an XYZ tree: as an input it goes with an XYZ tree as target, address by address",
             remedy="Cut the target into tiles of the same zoom as well, or give the input as a GeoTIFF",
         )
+    if is_vector(input_path):
+        return open_vector(input_path, target)
     source = open_raster(input_path)
     try:
         if source.crs is None or target.crs is None or target.transform is None:

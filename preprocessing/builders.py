@@ -42,7 +42,9 @@ def _make_maps(sources: tuple[Path, ...], parameters: MapsParameters) -> MapsBui
 BUILDERS: dict[str, BuilderKind] = {
     "edges": BuilderKind(EdgesParameters, EdgesBuilder, "the photos' directory, then other HED weights if wanted"),
     "maps": BuilderKind(
-        MapsParameters, _make_maps, "the input raster, then the target raster of the same ground; or two XYZ trees z/x/y.png"
+        MapsParameters,
+        _make_maps,
+        "the input raster, then the target raster of the same ground (one may be a vector map); or two XYZ trees z/x/y.png",
     ),
     "colour": BuilderKind(ColourParameters, ColourBuilder, "the photos' directory"),
     "gray": BuilderKind(PhotoParameters, GrayBuilder, "the photos' directory"),

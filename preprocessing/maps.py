@@ -1,7 +1,7 @@
 """Pairs cut from two aligned rasters: a map and the aerial view of the same ground.
 
-The target's grid wins: the input is resampled to it. A source is a square block of the ground; it yields the tiles whose
-origin lies in it, row by row. Legend: H W pixels, C bands.
+The target's grid wins: the input is resampled to it. A vector map, on either side, is drawn on the other's grid. A source
+is a square block of the ground; it yields the tiles whose origin lies in it, row by row. Legend: H W pixels, C bands.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from p2p_core.geometry import TileGrid, Window
 from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.grid import Bounds, Grid
 from p2p_core.rasters.protocol import Raster, full_window, grid_of
-from p2p_core.rasters.registry import open_raster, source_digest
+from p2p_core.rasters.registry import source_digest
 from p2p_core.rasters.xyz import XYZRaster
 from preprocessing.align import open_aligned
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 from preprocessing.quality import QualityRule
+from preprocessing.vector_maps import open_target, refuse_blended, require_palette_colours
 
 __all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule", "judge"]
 
@@ -71,11 +72,9 @@ class MapsParameters(Config):
 
     @model_validator(mode="after")
     def _encodings_fit(self) -> Self:
-        if self.water and encoding(self.input_encoding).bands < 3:
+        kinds = [encoding(name) for name in (self.input_encoding, self.target_encoding)]
+        if self.water and kinds[0].bands < 3:
             raise ValueError(f"the water rule looks at red and blue, which {self.input_encoding!r} input has not")
-        for name in (self.input_encoding, self.target_encoding):
-            if encoding(name).is_palette:
-                raise ValueError(f"rasters are resampled, which blends the colours of {name!r}")
         return self
 
 
@@ -102,6 +101,7 @@ class MapsBuilder:
             raise UsageError(
                 f"The maps builder takes two rasters, not {len(self.rasters)}", remedy="Give the input first, then the target"
             )
+        refuse_blended(self.rasters, (self.input_encoding, self.target_encoding))
 
     @property
     def input_encoding(self) -> str:
@@ -182,7 +182,7 @@ class MapsBuilder:
         return text
 
     def _open_target(self) -> Raster:
-        return open_raster(self.rasters[1], zoom=self.parameters.zoom)
+        return open_target(*self.rasters, zoom=self.parameters.zoom)
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Raster, Raster, Window]]:
@@ -193,6 +193,8 @@ class MapsBuilder:
             aligned = stack.enter_context(open_aligned(self.rasters[0], target, area))
             _require_bands(aligned, self.input_encoding)
             _require_bands(target, self.target_encoding)
+            require_palette_colours(aligned, self.input_encoding)
+            require_palette_colours(target, self.target_encoding)
             yield aligned, target, area
 
 

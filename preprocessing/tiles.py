@@ -29,6 +29,7 @@ from p2p_core.rasters.xyz import MAX_TILE_PIXELS, chosen_zoom, tile_paths
 from preprocessing.align import resize
 from preprocessing.maps import MapsParameters, judge
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
+from preprocessing.vector_maps import refuse_blended
 
 __all__ = ["TilePair", "TilesBuilder", "TilesSource"]
 
@@ -62,6 +63,7 @@ class TilesBuilder:
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
+        refuse_blended(self.trees, (self.input_encoding, self.target_encoding))
         if self.parameters.stride_px not in (None, self.parameters.tile_px):
             raise ConfigError(
                 "Tiles of XYZ trees are paired address by address: they have no other stride than their size",

@@ -69,7 +69,9 @@ def build(
     \b
     edges    PHOTO_DIR                    HED edges of photos -> the photos; HED weights may follow, if not the installed
     maps     INPUT_RASTER TARGET_RASTER   two rasters of the same ground, cut into tiles on the target's grid, whatever the
-                                          input's CRS; or two XYZ trees z/x/y.png, paired address by address
+                                          input's CRS; or two XYZ trees z/x/y.png, paired address by address. One
+                                          of two rasters may be a vector map (GeoJSON, TopoJSON, a style file of
+                                          layers): it is drawn on the other's grid
     colour   PHOTO_DIR                    photos -> L and ab of their colours (Lab): a model will colour gray photos
     gray     PHOTO_DIR                    photos in gray -> the photos
     labels   PHOTO_DIR LABEL_DIR          label pictures of a palette -> photos, or the other way (--set direction=...)
@@ -86,6 +88,7 @@ def build(
       p2p build maps map.tif aerial.tif --out pairs --split latitude --buffer-px 300
       p2p build maps map.tif aerial.tif --out pairs --set quality.max_shift_px=3   # leaves out misregistered pairs
       p2p build maps osm-tiles/ aerial-tiles/ --out pairs --set zoom=17 --block-px 2048 --buffer-px 256
+      p2p build maps countries.topojson aerial.tif --out pairs --set quality.min_std=0   # keeps tiles of one colour
       p2p build labels train/ trainannot/ --out pairs --set palette=camvid --set resize_px=[256,256]
       p2p build holes photos/ --out pairs --set area_share=0.25
       p2p build holes photos/ --out pairs --set hole=random --set area_share=0.3 --set seed=7 --set fill=[255,255,255]

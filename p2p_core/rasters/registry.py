@@ -13,6 +13,8 @@ from p2p_core.files import sha256_file, sha256_json
 from p2p_core.rasters.geotiff import open_geotiff
 from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.protocol import Raster
+from p2p_core.rasters.vector_file import is_vector
+from p2p_core.rasters.vector_style import layer_files
 from p2p_core.rasters.xyz import XYZRaster, zooms
 from p2p_core.rasters.zarr_array import ZarrRaster, is_zarr
 
@@ -49,6 +51,12 @@ def open_raster(path: Path, *, zoom: int | None = None) -> Raster:
             _refuse_zoom(path, zoom)
             return ZarrRaster(path)
         raise _unknown(path)
+    if is_vector(path):
+        raise RasterError(
+            f"{path} is a vector map, which has no pixels of its own",
+            remedy="Build `maps` of it and a raster, on whose grid it is drawn",
+            reason="unsupported",
+        )
     if path.suffix.lower() not in FILE_FORMATS:
         raise _unknown(path)
     _refuse_zoom(path, zoom)
@@ -58,11 +66,12 @@ def open_raster(path: Path, *, zoom: int | None = None) -> Raster:
 def source_digest(path: Path) -> str:
     """sha256 of a file's bytes; of a directory, over its files' (relative path, sha256) in order.
 
-    A VRT counts with the files it reads from: its own bytes do not change when they do.
+    A VRT counts with the files it reads from, and a map style with its layers: its own bytes do not change when they do.
 
     Raises:
         RasterError: missing or unreadable.
         EmptySourceError: a directory with nothing in it.
+        ConfigError: a map style that is none.
     """
     _require_present(path)
     try:
@@ -72,6 +81,8 @@ def source_digest(path: Path) -> str:
         if path.suffix.lower() == ".vrt":
             with open_geotiff(path) as raster:
                 return sha256_json([[file.name, sha256_file(file)] for file in raster.files])
+        if is_vector(path) and len(layers := layer_files(path)) > 1:
+            return sha256_json([[name, sha256_file(file)] for name, file in layers.items()])
         return sha256_file(path)
     except OSError as error:
         raise RasterError(f"{path} cannot be read: {error}", remedy="Make it readable for this user") from error

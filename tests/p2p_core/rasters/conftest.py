@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
+
+from p2p_core.rasters.grid import Bounds, transform_of_bounds
+from p2p_core.rasters.protocol import full_window
+from p2p_core.rasters.registry import open_raster
+from p2p_core.rasters.vector import open_vector
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
@@ -51,3 +57,41 @@ def write_tif() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def save_geojson() -> Callable[..., Path]:
+    """`save_geojson(path, *geometries or features, crs=None)`: a FeatureCollection."""
+
+    def save(path: Path, *members: Any, crs: str | None = None) -> Path:
+        features = [
+            one if one is None or one.get("type") == "Feature" else {"type": "Feature", "properties": None, "geometry": one}
+            for one in members
+        ]
+        declared = {"crs": {"type": "name", "properties": {"name": crs}}} if crs else {}
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": features, **declared}))
+        return path
+
+    return save
+
+
+@pytest.fixture
+def draw(tmp_path: Path, write_tif: Callable[..., Path]) -> Callable[..., NDArray[np.uint8]]:
+    """`draw(path or style, size, bounds, crs)`: the whole map, (height, width, 3), on a target made for it."""
+
+    def make(
+        what: Path | dict[str, Any],
+        size: tuple[int, int] = (8, 8),
+        bounds: tuple[float, float, float, float] = (0, 0, 8, 8),
+        crs: str = "EPSG:4326",
+    ) -> NDArray[np.uint8]:
+        if isinstance(what, dict):
+            (tmp_path / "style.json").write_text(json.dumps(what))
+            what = tmp_path / "style.json"
+        transform = transform_of_bounds(Bounds(*bounds), *size)
+        target = write_tif(tmp_path / "target.tif", np.zeros((*size, 3), np.uint8), transform, crs)
+        with open_raster(target) as raster, open_vector(what, raster) as drawn:
+            assert (drawn.crs, drawn.transform) == (raster.crs, raster.transform)
+            return drawn.read(full_window(drawn))
+
+    return make
