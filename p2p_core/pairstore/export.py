@@ -26,6 +26,7 @@ from p2p_core.pairstore.schema import PairRecord
 from p2p_core.progress import Progress
 from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.png import png_bytes
+from p2p_core.rasters.png16 import encode_16_bit
 from p2p_core.rasters.protocol import full_window
 
 __all__ = ["PAIR_ID", "FoldersExport", "Side", "export_folders"]
@@ -215,7 +216,7 @@ def _write_picture(plan: _Plan, split: PairSplit, i: int) -> bool:
     picture_HWC = _side_by_side(plan, *split.read(i))
     with output_errors(path):
         if not (path.exists() or path.is_symlink()):
-            write_atomic(path, png_bytes(picture_HWC, path, {PAIR_ID: record.pair_id}))
+            write_atomic(path, _png(picture_HWC, path, {PAIR_ID: record.pair_id}))
             return False
     if not _shows(path, picture_HWC):
         raise OutputError(
@@ -223,6 +224,10 @@ def _write_picture(plan: _Plan, split: PairSplit, i: int) -> bool:
             remedy="Remove it and run the same export again, or choose a new directory",
         )
     return True
+
+
+def _png(picture_HWC: NDArray[Any], path: Path, text: Mapping[str, str]) -> bytes:
+    return encode_16_bit(picture_HWC, text) if picture_HWC.dtype == np.uint16 else png_bytes(picture_HWC, path, text)
 
 
 def _side_by_side(plan: _Plan, input_HWC: NDArray[Any], target_HWC: NDArray[Any]) -> NDArray[Any]:

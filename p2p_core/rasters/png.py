@@ -1,37 +1,33 @@
-"""PNG of uint8 and uint16 pixels. The same pixels and text are the same bytes. Legend: H W pixels, C bands."""
+"""PNG of uint8 pixels. The same pixels and text are the same bytes. Legend: H W pixels, C bands."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from p2p_core.errors import RasterError
-from p2p_core.rasters.png16 import encode_16_bit
 
 __all__ = ["png_bytes"]
 
-_BANDS, _BANDS_OF_16_BITS = (1, 2, 3, 4), (1, 3)
+_BANDS = (1, 2, 3, 4)
 
 
-def png_bytes(pixels_HWC: NDArray[Any], path: Path, text: Mapping[str, str] | None = None) -> bytes:
+def png_bytes(pixels_HWC: NDArray[np.uint8], path: Path, text: Mapping[str, str] | None = None) -> bytes:
     """The file's content. `path` is what an error names; `text` goes into the file by its keys, as UTF-8.
 
     Raises:
         RasterError: pixels that PNG does not hold.
     """
     bands = pixels_HWC.shape[2]
-    if pixels_HWC.dtype == np.uint16 and bands in _BANDS_OF_16_BITS:
-        return encode_16_bit(pixels_HWC, text or {})
     if pixels_HWC.dtype != np.uint8 or bands not in _BANDS:
         raise RasterError(
             f"{path} cannot be a PNG: {bands} bands of {pixels_HWC.dtype}",
-            remedy="Give 1 to 4 bands of 8 bits: gray or RGB, with or without alpha; or gray or RGB of 16 bits",
+            remedy="Give 1 to 4 bands of 8 bits: gray or RGB, with or without alpha",
             reason="unsupported",
         )
     info = PngImagePlugin.PngInfo()
