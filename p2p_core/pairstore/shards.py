@@ -39,7 +39,9 @@ def encode_shard(pixels_NHWC: NDArray[Any], pairs_per_shard: int) -> bytes | Non
     return files[_SHARD].to_bytes() if _SHARD in files else None
 
 
-def decode_shard(data: bytes | None, pair_shape: tuple[int, int, int], pairs_per_shard: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def decode_shard(
+    data: bytes | None, pair_shape: tuple[int, int, int], pairs_per_shard: int, dtype: np.dtype[Any]
+) -> NDArray[Any]:
     """What `encode_shard` made -> (pairs_per_shard, *pair_shape), with 0 for pairs that are not there."""
     files: dict[str, Buffer] = {}
     array = _create_array(files, None, (pairs_per_shard, *pair_shape), pairs_per_shard, dtype)

@@ -250,6 +250,29 @@ def test_multi_band_tiff_pictures_are_paired_and_resized_with_all_their_bands(tm
     assert (pair.target_HWC.shape, pair.target_HWC.dtype) == ((10, 15, 1), np.float32)
 
 
+@pytest.mark.parametrize("name", ["bands:5:uint16:0:4000", "bands:2:float32:0:4000"])
+def test_near_duplicates_of_measurements_are_settled_and_the_others_keep_every_bit(
+    tmp_path: Path, save_geotiff, name: str
+) -> None:
+    own, drawn = encoding(name), {}
+    for i in range(8):
+        coarse = np.random.default_rng(i // 2).uniform(100, 3900, (6, 6, own.bands)).astype(np.float32)
+        drawn[f"{i}"] = (resize(coarse, 24, 24).clip(0, 4000) + i % 2).astype(own.dtype)  # two and two are nearly the same
+        for role in ("in", "out"):
+            (tmp_path / role).mkdir(exist_ok=True)
+            save_geotiff(tmp_path / role / f"{i}.tif", drawn[f"{i}"])
+    values = {"layout": "two", "input_encoding": name, "target_encoding": name}
+    builder = FoldersBuilder((tmp_path / "in", tmp_path / "out"), FoldersParameters.model_validate(values))
+    build_dataset(builder, tmp_path / "store", NameSplit(near_duplicates="reject"))
+    store = PairStore.open(tmp_path / "store")
+    assert store.manifest.rejected == {"near_duplicate": 4}
+    for split in (store.split(name) for name, count in store.manifest.counts.items() if count):
+        for i, record in enumerate(split.records):
+            for pixels_HWC in split.read(i):
+                assert pixels_HWC.dtype == own.dtype
+                assert pixels_HWC.tobytes() == drawn[record.pair_id].tobytes()
+
+
 @pytest.mark.parametrize("size_px", [(12, 12), (13, 17), (48, 40)])
 def test_any_number_of_bands_is_resized_as_each_alone(size_px: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).normal(size=(24, 24, 13)).astype(np.float32)
