@@ -193,8 +193,10 @@ def resize(pixels_HWC: NDArray[Any], height_px: int, width_px: int) -> NDArray[A
         return pixels_HWC
     shrinks = height_px * width_px < pixels_HWC.shape[0] * pixels_HWC.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    resized: NDArray[Any] = cv2.resize(pixels_HWC, (width_px, height_px), interpolation=interpolation)
-    return resized.reshape(height_px, width_px, -1)
+    # OpenCV shrinks no more than four bands at once.
+    groups = [pixels_HWC[..., first : first + 4] for first in range(0, pixels_HWC.shape[-1], 4)]
+    resized = [cv2.resize(group_HWC, (width_px, height_px), interpolation=interpolation) for group_HWC in groups]
+    return np.concatenate([group_HWC.reshape(height_px, width_px, -1) for group_HWC in resized], axis=-1)
 
 
 def resize_nearest(pixels_HWC: NDArray[Any], height_px: int, width_px: int) -> NDArray[Any]:

@@ -124,7 +124,7 @@ def _pictures(builder: PairBuilder[Any], item: Rejected) -> list[NDArray[np.uint
     return pictures
 
 
-def _shown(builder: PairBuilder[Any], pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+def _shown(builder: PairBuilder[Any], pictures: Sequence[NDArray[Any]]) -> list[NDArray[np.uint8]]:
     """(input, target) as RGB."""
     names = builder.input_encoding, builder.target_encoding
     return [encoding(name).to_rgb(pixels_HWC) for name, pixels_HWC in zip(names, pictures, strict=True)]

@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
@@ -118,7 +117,7 @@ class FoldersBuilder:
             detail = self._without_place(error.problem)
             yield Rejected(source.source_id, source.source_id, error.reason, detail, seen_in=source.paths)
             return
-        yield self.parameters.quality.judge(pair)
+        yield self.parameters.quality.judge(pair, (self.input_encoding, self.target_encoding))
 
     def _matched(self, found: Sequence[Pictures]) -> dict[str, tuple[Path, ...]]:
         if self._side_by_side:
@@ -163,14 +162,14 @@ class FoldersBuilder:
             attributes["snapped_px"] = str((input_snapped or 0) + (target_snapped or 0))
         return Pair(source.source_id, source.source_id, input_HWC, target_HWC, attributes=attributes)
 
-    def _two(self, paths: Sequence[Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _two(self, paths: Sequence[Path]) -> tuple[NDArray[Any], NDArray[Any]]:
         return self._read(paths[0], self.input_encoding), self._read(paths[1], self.target_encoding)
 
-    def _read(self, path: Path, encoding_name: str) -> NDArray[np.uint8]:
+    def _read(self, path: Path, encoding_name: str) -> NDArray[Any]:
         """Colours of a palette are snapped later, of the pair's own pixels, so that they can be counted."""
         return read_picture(path, "rgb" if encoding(encoding_name).is_palette else encoding_name)
 
-    def _halves(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _halves(self, path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         width_px = picture_size_px(path)[1]
         if width_px % 2:
             raise _wrong_size(f"It is {width_px} px wide, which has no middle")
@@ -179,9 +178,7 @@ class FoldersBuilder:
         whole = {name: self._read(path, name) for name in {self.input_encoding, self.target_encoding}}
         return whole[self.input_encoding][:, input_columns], whole[self.target_encoding][:, target_columns]
 
-    def _finished(
-        self, pixels_HWC: NDArray[np.uint8], encoding_name: str, source: FolderSource
-    ) -> tuple[NDArray[np.uint8], int | None]:
+    def _finished(self, pixels_HWC: NDArray[Any], encoding_name: str, source: FolderSource) -> tuple[NDArray[Any], int | None]:
         """At the pairs' size; for a palette also snapped, and how many pixels that changed."""
         as_drawn = encoding(encoding_name).is_palette
         sized_HWC = self._sized(pixels_HWC, source, resize_nearest if as_drawn else resize)
@@ -191,8 +188,8 @@ class FoldersBuilder:
         return snapped_HWC, int((snapped_HWC != sized_HWC).any(axis=-1).sum())
 
     def _sized(
-        self, pixels_HWC: NDArray[np.uint8], source: FolderSource, resized: Callable[[NDArray[Any], int, int], NDArray[Any]]
-    ) -> NDArray[np.uint8]:
+        self, pixels_HWC: NDArray[Any], source: FolderSource, resized: Callable[[NDArray[Any], int, int], NDArray[Any]]
+    ) -> NDArray[Any]:
         height_px, width_px = self.size_px()
         if not self.parameters.resize_px and pixels_HWC.shape[:2] != (height_px, width_px):
             own = f"{pixels_HWC.shape[1]}x{pixels_HWC.shape[0]}"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2p_core.encodings import encoding
-from p2p_core.errors import RasterError, UsageError
+from p2p_core.errors import ConfigError, RasterError, UsageError
 from p2p_core.files import sha256_json
 from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.registry import FILE_FORMATS, source_digest
@@ -66,7 +66,11 @@ class FramesBuilder:
                 "The builder frames takes two directories", remedy="Give the input clips' directory, then the target clips'"
             )
         for name in (self.input_encoding, self.target_encoding):
-            encoding(name)  # an unknown one is refused now
+            if not encoding(name).is_picture:
+                raise ConfigError(
+                    f"Frames are 8-bit pictures, which {name} is not",
+                    remedy="Name rgb, gray, Lab or a palette; `p2p build folders` keeps the depth of pictures",
+                )
 
     @property
     def input_encoding(self) -> str:

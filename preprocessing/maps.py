@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from p2p_core.config import Config
-from p2p_core.encodings import encoding
+from p2p_core.encodings import Encoding, encoding
 from p2p_core.errors import EmptySourceError, RasterError, UsageError
 from p2p_core.files import sha256_json
 from p2p_core.geometry import TileGrid, Window
@@ -29,6 +29,7 @@ from p2p_core.rasters.xyz import XYZRaster
 from preprocessing.align import open_aligned
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 from preprocessing.quality import QualityRule
+from preprocessing.raster_encoding import require_fit
 from preprocessing.vector_maps import open_target, refuse_blended, require_palette_colours
 
 __all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule", "judge"]
@@ -45,9 +46,9 @@ class WaterRule(Config):
     min_blue_over_red: int = Field(default=35, ge=0, le=254)
     max_fraction: float = Field(default=0.97, ge=0, le=1)
 
-    def fraction(self, pixels_HWC: NDArray[np.uint8]) -> float:
-        """The share of water in an RGB picture."""
-        red, blue = pixels_HWC[..., 0].astype(np.int16), pixels_HWC[..., 2].astype(np.int16)
+    def fraction(self, levels_HWC: NDArray[Any]) -> float:
+        """The share of water in a picture whose bands 1 and 3 are red and blue, in grey levels."""
+        red, blue = levels_HWC[..., 0].astype(np.float32), levels_HWC[..., 2].astype(np.float32)
         return float((blue - red > self.min_blue_over_red).mean())
 
 
@@ -157,7 +158,8 @@ class MapsBuilder:
     def build(self, source: MapsSource) -> Iterator[Outcome]:
         with self._open() as (input_raster, target_raster, _):
             ground = _ground(source.windows)
-            read_input, read_target = _reader(input_raster, ground), _reader(target_raster, ground)
+            read_input = _reader(input_raster, ground, encoding(self.input_encoding))
+            read_target = _reader(target_raster, ground, encoding(self.target_encoding))
             for window in source.windows:
                 pair_id = f"y{window.y_px:07d}_x{window.x_px:07d}"
                 if missing := target_raster.missing_under(window) if isinstance(target_raster, XYZRaster) else []:
@@ -191,8 +193,8 @@ class MapsBuilder:
             target = stack.enter_context(self._open_target())
             area = _area(target, self.parameters.bounds)
             aligned = stack.enter_context(open_aligned(self.rasters[0], target, area))
-            _require_bands(aligned, self.input_encoding)
-            _require_bands(target, self.target_encoding)
+            require_fit(aligned, self.input_encoding, setting="input_encoding", area=area)
+            require_fit(target, self.target_encoding, setting="target_encoding", area=area)
             require_palette_colours(aligned, self.input_encoding)
             require_palette_colours(target, self.target_encoding)
             yield aligned, target, area
@@ -207,9 +209,10 @@ def judge(pair: Pair, empty_fraction: float, parameters: MapsParameters) -> Outc
     if empty_fraction > parameters.max_nodata_fraction:
         return reject("nodata", f"{empty_fraction:.1%} of its pixels hold no data")
     water = parameters.water
-    if water and (fraction := water.fraction(pair.input_HWC)) > water.max_fraction:
+    levels_HWC = encoding(parameters.input_encoding).to_grey_levels(pair.input_HWC)
+    if water and (fraction := water.fraction(levels_HWC)) > water.max_fraction:
         return reject("ocean_only", f"{fraction:.1%} of its pixels are water")
-    return parameters.quality.judge(pair)
+    return parameters.quality.judge(pair, (parameters.input_encoding, parameters.target_encoding))
 
 
 def _area(target: Raster, bounds: Bounds | None) -> Window:
@@ -234,23 +237,13 @@ def _tile_grid(area: Window, parameters: MapsParameters) -> TileGrid:
     return TileGrid(area.height_px, area.width_px, parameters.tile_px, parameters.stride_px or parameters.tile_px)
 
 
-def _require_bands(raster: Raster, encoding_name: str) -> None:
-    expected = encoding(encoding_name)
-    if raster.bands != expected.bands or raster.dtype != np.uint8:
-        raise RasterError(
-            f"{raster.name} has {raster.bands} bands of {raster.dtype}; {encoding_name} needs {expected.bands} of uint8",
-            remedy="Convert it, for example with gdal_translate -b 1 -b 2 -b 3 -ot Byte",
-            reason="unsupported",
-        )
-
-
 def _ground(windows: Sequence[Window]) -> Window:
     """The smallest window around all of them."""
     y, x = min(w.y_px for w in windows), min(w.x_px for w in windows)
     return Window(y, x, max(w.y_end_px for w in windows) - y, max(w.x_end_px for w in windows) - x)
 
 
-def _reader(raster: Raster, ground: Window) -> Callable[[Window], tuple[NDArray[np.uint8], float]]:
+def _reader(raster: Raster, ground: Window, own: Encoding) -> Callable[[Window], tuple[NDArray[Any], float]]:
     """Reads a tile's pixels, and the share of them that hold no data.
 
     Tiles overlap, so the ground is read once; where part of it cannot be, tile by tile, so that only bad tiles fail.
@@ -258,14 +251,14 @@ def _reader(raster: Raster, ground: Window) -> Callable[[Window], tuple[NDArray[
     try:
         ground_HWC, measured_HW = raster.read_measured(ground)
     except RasterError:
-        return lambda window: _with_empty_fraction(*raster.read_measured(window))
+        return lambda window: _pixels(own, *raster.read_measured(window))
 
-    def cut(window: Window) -> tuple[NDArray[np.uint8], float]:
+    def cut(window: Window) -> tuple[NDArray[Any], float]:
         place = window.shift(-ground.y_px, -ground.x_px).slices
-        return _with_empty_fraction(ground_HWC[place], measured_HW[place])
+        return _pixels(own, ground_HWC[place], measured_HW[place])
 
     return cut
 
 
-def _with_empty_fraction(pixels_HWC: NDArray[np.uint8], measured_HW: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], float]:
-    return pixels_HWC, 1 - float(measured_HW.mean())
+def _pixels(own: Encoding, values_HWC: NDArray[Any], measured_HW: NDArray[np.bool_]) -> tuple[NDArray[Any], float]:
+    return own.of_raster(values_HWC, measured_HW), 1 - float(measured_HW.mean())

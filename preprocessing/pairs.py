@@ -1,6 +1,6 @@
 """The words of dataset building: a source yields outcomes, an outcome is a pair or a rejection.
 
-Legend: H W pixels, C bands; pixels are uint8.
+Legend: H W pixels, C bands; pixels are of their encoding's dtype.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from p2p_core.config import Config
@@ -43,8 +42,8 @@ class Pair:
 
     pair_id: str
     source_id: str
-    input_HWC: NDArray[np.uint8]
-    target_HWC: NDArray[np.uint8]
+    input_HWC: NDArray[Any]
+    target_HWC: NDArray[Any]
     window: Window | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,7 +52,7 @@ class Pair:
 class Rejected(RejectedRecord):
     """For its thumbnail, `pictures`: (input, target) as a pair's, or one RGB picture; or `seen_in`: files that may show it."""
 
-    pictures: tuple[NDArray[np.uint8], ...] = field(default=(), compare=False, repr=False)
+    pictures: tuple[NDArray[Any], ...] = field(default=(), compare=False, repr=False)
     seen_in: tuple[Path, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod

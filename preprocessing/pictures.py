@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2p_core.encodings import encoding
 from p2p_core.errors import RasterError
-from p2p_core.rasters.protocol import full_window
+from p2p_core.rasters.protocol import Raster, full_window
 from p2p_core.rasters.registry import open_raster
+from preprocessing.raster_encoding import fits, fitting_encoding, misfit
 
 __all__ = ["picture_size_px", "read_picture", "to_encoding"]
 
@@ -23,18 +25,32 @@ def picture_size_px(path: Path) -> tuple[int, int]:
         return raster.height_px, raster.width_px
 
 
-def read_picture(path: Path, encoding_name: str) -> NDArray[np.uint8]:
+def read_picture(path: Path, encoding_name: str) -> NDArray[Any]:
     """A whole picture as (H, W, C) pixels of the encoding.
 
     Raises:
-        RasterError: it cannot be read, is not 8-bit, or its bands cannot be made the encoding's.
+        RasterError: it cannot be read, or its bands and depth cannot be made the encoding's.
     """
+    own = encoding(encoding_name)
     with open_raster(path) as raster:
+        if not own.is_picture:
+            if not fits(raster, encoding_name):
+                raise _misfit(raster, encoding_name)
+            values_HWC = raster.read(full_window(raster))
+            return own.of_raster(values_HWC, np.ones(values_HWC.shape[:2], np.bool_))
         if raster.dtype != np.uint8:
-            raise RasterError(
-                f"{path} has pixels of {raster.dtype}", remedy="Convert it to 8 bits a band", reason="unsupported"
-            )
+            raise _misfit(raster, encoding_name)
         return to_encoding(raster.read(full_window(raster)), encoding_name, str(path))
+
+
+def _misfit(raster: Raster, encoding_name: str) -> RasterError:
+    fitting = fitting_encoding(raster)
+    instead = "" if fitting is None else f"; {fitting} would fit it"
+    return RasterError(
+        f"{misfit(raster, encoding_name)}{instead}",
+        remedy="Name an encoding that fits, or convert it to 8 bits a band",
+        reason="unsupported",
+    )
 
 
 def to_encoding(pixels_HWC: NDArray[np.uint8], encoding_name: str, name: str) -> NDArray[np.uint8]:

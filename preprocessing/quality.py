@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from p2p_core.config import Config
+from p2p_core.encodings import encoding
+from p2p_core.pairstore.layout import ROLES
 from preprocessing.pairs import Pair, Rejected
 from preprocessing.shift import measure_shift
 from preprocessing.split import split_order
@@ -19,6 +22,7 @@ __all__ = ["QualityRule", "first_with_digest", "twins"]
 
 class QualityRule(Config):
     """`min_std`: a picture none of whose bands varies by more grey levels than this is uniform: blank paper, cloud, fill.
+    Of measurements (`bands`) a grey level is a 255th of the range, and what lies outside it is cut to it.
 
     `max_shift_px`: a pair whose pictures clearly lie further apart is misregistered (`measure_shift`); what is not clear stays.
     Not looked for unless given. It is meant for pictures that were made apart: maps, folders, frames, labels.
@@ -27,16 +31,27 @@ class QualityRule(Config):
     min_std: float = Field(default=1.0, ge=0)
     max_shift_px: float | None = Field(default=None, gt=0)
 
-    def judge(self, pair: Pair) -> Pair | Rejected:
-        """The pair itself, or why it is left out."""
-        for role, pixels_HWC in (("input", pair.input_HWC), ("target", pair.target_HWC)):
-            deviation = largest_std(pixels_HWC)
+    def judge(self, pair: Pair, encodings: tuple[str, str] = ("rgb", "rgb")) -> Pair | Rejected:
+        """The pair itself, or why it is left out.
+
+        Args:
+            encodings: of input and target; any two whose pixels are pictures are judged alike.
+        """
+        halves = list(zip(ROLES, map(encoding, encodings), (pair.input_HWC, pair.target_HWC), strict=True))
+        for role, _, pixels_HWC in halves:
+            if num_bad := _num_not_finite(pixels_HWC):
+                hint = "; if they mean no measurement, declare NaN as the raster's nodata" if pair.window else ""
+                detail = f"{num_bad} values of the {role} are NaN or infinite{hint}"
+                return Rejected.of_pair(pair, "not_finite", detail)
+        for role, own, pixels_HWC in halves:
+            deviation = largest_std(own.to_grey_levels(pixels_HWC))
             if deviation < self.min_std:
-                detail = f"The {role} varies by {deviation:.2f} grey levels, less than {self.min_std:g}"
+                scale = "" if own.is_picture else f" of {own.name}"
+                detail = f"The {role} varies by {deviation:.2f} grey levels{scale}, less than {self.min_std:g}"
                 return Rejected.of_pair(pair, "uniform", detail)
         if self.max_shift_px is None:
             return pair
-        shift = measure_shift(pair.input_HWC, pair.target_HWC)
+        shift = measure_shift(*(own.to_grey_levels(pixels_HWC) for _, own, pixels_HWC in halves))
         if shift is None or shift.distance_px <= self.max_shift_px:
             return pair
         place = f"({shift.dx_px:+z.1f}, {shift.dy_px:+z.1f}) px"
@@ -44,7 +59,11 @@ class QualityRule(Config):
         return Rejected.of_pair(pair, "misregistered", detail)
 
 
-def largest_std(pixels_HWC: NDArray[np.uint8]) -> float:
+def _num_not_finite(pixels_HWC: NDArray[Any]) -> int:
+    return int((~np.isfinite(pixels_HWC)).sum()) if pixels_HWC.dtype.kind == "f" else 0
+
+
+def largest_std(pixels_HWC: NDArray[Any]) -> float:
     """The standard deviation of the band that varies most, in grey levels."""
     _, deviations = cv2.meanStdDev(pixels_HWC)
     return float(deviations.max())

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from p2p_core.encodings import encoding
@@ -123,9 +123,7 @@ class _BuiltPixels:
     def __init__(self, task: BucketTask) -> None:
         self._task = task
         encodings = task.builder.input_encoding, task.builder.target_encoding
-        self._shapes = {
-            role: (*task.builder.size_px(), encoding(name).bands) for role, name in zip(ROLES, encodings, strict=True)
-        }
+        self._encodings = dict(zip(ROLES, map(encoding, encodings), strict=True))
         self._shard = lru_cache(maxsize=2 * len(SPLITS))(self._read_shard)
 
     def pair(self, record: PairRecord) -> Pair:
@@ -135,7 +133,8 @@ class _BuiltPixels:
         attributes = {name: value for name, value in record.attributes.items() if name not in (MOVED_FROM, NEAR_DUPLICATE_OF)}
         return Pair(record.pair_id, record.source_id, input_HWC, target_HWC, record.window, attributes)
 
-    def _read_shard(self, split: str, role: str, shard: int) -> NDArray[np.uint8]:
+    def _read_shard(self, split: str, role: str, shard: int) -> NDArray[Any]:
         path = self._task.root / shard_path(split, role, shard)
         data = path.read_bytes() if path.exists() else None  # a shard of nothing but 0 has no file
-        return decode_shard(data, self._shapes[role], self._task.layout.pairs_per_shard)
+        own = self._encodings[role]
+        return decode_shard(data, (*self._task.builder.size_px(), own.bands), self._task.layout.pairs_per_shard, own.dtype)

@@ -35,7 +35,7 @@ class Shift(NamedTuple):
         return math.hypot(self.dx_px, self.dy_px)
 
 
-def measure_shift(input_HWC: NDArray[np.uint8], target_HWC: NDArray[np.uint8]) -> Shift | None:
+def measure_shift(input_HWC: NDArray[Any], target_HWC: NDArray[Any]) -> Shift | None:
     """The shift between two pictures of one size, to a part of a pixel; None where they agree clearly on none.
 
     A shift of half a side or more is not told from the one that is left when whole sides are taken off.
@@ -56,7 +56,7 @@ def clear_response(side_px: int) -> float:
     return max(0.2, 32 / side_px)
 
 
-def _edges(pixels_HWC: NDArray[np.uint8]) -> NDArray[Any]:
+def _edges(pixels_HWC: NDArray[Any]) -> NDArray[Any]:
     """(H, W) float32: the gradient's magnitude of the bands' mean."""
     gray_HW = pixels_HWC.mean(axis=-1, dtype=np.float32)
     return np.asarray(cv2.magnitude(cv2.Sobel(gray_HW, cv2.CV_32F, 1, 0), cv2.Sobel(gray_HW, cv2.CV_32F, 0, 1)))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from p2p_core.rasters.xyz import MAX_TILE_PIXELS, chosen_zoom, tile_paths
 from preprocessing.align import resize
 from preprocessing.maps import MapsParameters, judge
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
+from preprocessing.raster_encoding import misfit
 from preprocessing.vector_maps import refuse_blended
 
 __all__ = ["TilePair", "TilesBuilder", "TilesSource"]
@@ -218,8 +220,8 @@ def _tile_px(paths: Sequence[Path]) -> int:
     raise EmptySourceError(f"None of {len(paths)} tiles can be read, {paths[0]} for one", remedy="Make the tree anew")
 
 
-def _read(path: Path, tile_px: int, encoding_name: str) -> tuple[NDArray[np.uint8], float]:
-    """The tile's colours, and the share of its pixels that hold no data. What is not opaque is none of it, and black.
+def _read(path: Path, tile_px: int, encoding_name: str) -> tuple[NDArray[Any], float]:
+    """The tile's colours, and the share of its pixels that hold no data. What is not opaque is none of it, and 0.
 
     Raises:
         RasterError: it cannot be read, or has another size or other bands than the rest.
@@ -227,15 +229,16 @@ def _read(path: Path, tile_px: int, encoding_name: str) -> tuple[NDArray[np.uint
     with ImageRaster(path, max_pixels=MAX_TILE_PIXELS) as tile:
         if (tile.height_px, tile.width_px) != (tile_px, tile_px):
             raise _misfit(path, f"is {tile.width_px}x{tile.height_px} px, not {tile_px}x{tile_px}")
-        colour_bands, wanted = {1: 1, 2: 1, 3: 3, 4: 3}[tile.bands], encoding(encoding_name).bands
-        if tile.dtype != np.uint8 or colour_bands > wanted:
-            raise _misfit(path, f"has {tile.bands} bands of {tile.dtype}; {encoding_name} needs {wanted} of uint8")
+        colour_bands, own = {1: 1, 2: 1, 3: 3, 4: 3}[tile.bands], encoding(encoding_name)
+        repeats = own.bands // colour_bands  # gray stands in for RGB, measurements for nothing else
+        if not own.takes_dtype(tile.dtype) or repeats < 1 or (repeats > 1 and not own.is_picture):
+            raise _misfit(path, misfit(tile, encoding_name).removeprefix(f"{tile.name} "))
         pixels_HWC, measured_HW = tile.read_measured(full_window(tile))
-    colour_HWC = np.repeat(pixels_HWC[..., :colour_bands], wanted // colour_bands, axis=2)
+    colour_HWC = np.repeat(pixels_HWC[..., :colour_bands], repeats, axis=2)
     if tile.bands != colour_bands:
-        measured_HW &= pixels_HWC[..., -1] == 255
+        measured_HW &= pixels_HWC[..., -1] == np.iinfo(tile.dtype).max
         colour_HWC[~measured_HW] = 0
-    return colour_HWC, 1 - float(measured_HW.mean())
+    return own.of_raster(colour_HWC, measured_HW), 1 - float(measured_HW.mean())
 
 
 def _misfit(path: Path, problem: str) -> RasterError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 from mlflow.data.schema import TensorDatasetSchema
 from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.types.schema import Schema, TensorSpec
@@ -25,8 +24,8 @@ def training_dataset(store: PairStore) -> DatasetInput:
     """`store` as the input of a run that trains on it. Its source is the version's directory, which never changes."""
     manifest = store.manifest
     input_schema, target_schema = (
-        Schema([TensorSpec(np.dtype(manifest.dtype), (-1, manifest.height_px, manifest.width_px, encoding(name).bands), role)])
-        for role, name in zip(ROLES, (manifest.input_encoding, manifest.target_encoding), strict=True)
+        Schema([TensorSpec(own.dtype, (-1, manifest.height_px, manifest.width_px, own.bands), role)])
+        for role, own in zip(ROLES, map(encoding, (manifest.input_encoding, manifest.target_encoding)), strict=True)
     )
     profile = {
         **{f"num_{split}": count for split, count in manifest.counts.items()},  # first: MLflow's page cuts after 80 characters

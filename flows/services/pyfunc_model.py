@@ -1,6 +1,7 @@
 """The thin MLflow model around a bundle. MLflow stores this file as it is and runs it to load the model: no pickle.
 
-`mlflow.pyfunc.load_model("models:/NAME@champion").predict(pixels_NHWC)` takes and gives uint8 (N, H, W, bands), with
+`mlflow.pyfunc.load_model("models:/NAME@champion").predict(pixels_NHWC)` takes and gives (N, H, W, bands) of the
+model's encodings, uint8 but for `bands`, with
 sides that are multiples of the model's lattice; gray and RGB may stand in for each other (`Translator.translate`). For whole
 rasters use `p2p translate`.
 """

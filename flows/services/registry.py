@@ -149,8 +149,9 @@ def _store(
 
 
 def _save_pyfunc(path: Path, bundle_dir: Path, spec: BundleSpec) -> None:
-    def pixels(bands: tuple[int, ...]) -> Schema:  # MLflow has no word for `1 or 3`; the translator checks them
-        return Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, bands[0] if len(bands) == 1 else -1))])
+    def pixels(bands: tuple[int, ...], dtype: np.dtype[Any]) -> Schema:
+        # MLflow has no word for `1 or 3`; the translator checks them.
+        return Schema([TensorSpec(dtype, (-1, -1, -1, bands[0] if len(bands) == 1 else -1))])
 
     source, target = encoding(spec.input_encoding), encoding(spec.target_encoding)
 
@@ -162,8 +163,8 @@ def _save_pyfunc(path: Path, bundle_dir: Path, spec: BundleSpec) -> None:
             path=str(path),
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={_BUNDLE: str(bundle)},
-            signature=ModelSignature(inputs=pixels(source.takes), outputs=pixels((target.bands,))),
-            input_example=np.zeros((1, spec.lattice_px, spec.lattice_px, source.bands), np.uint8),
+            signature=ModelSignature(inputs=pixels(source.takes, source.dtype), outputs=pixels((target.bands,), target.dtype)),
+            input_example=np.zeros((1, spec.lattice_px, spec.lattice_px, source.bands), source.dtype),
             pip_requirements=[_pinned(package) for package in _REQUIREMENTS],
             code_paths=[str(Path(p2p_core.inference.bundle.__file__).parents[1])],
         )

@@ -19,7 +19,8 @@ from p2p_core.archive.store import OutputStore
 from p2p_core.archive.summary import ArchiveSummary, read_finished
 from p2p_core.archive.tile_grid import TileBlock, locate_tiles
 from p2p_core.archive.verify import verify_output
-from p2p_core.errors import LedgerError, OutputError
+from p2p_core.encodings import encoding
+from p2p_core.errors import LedgerError, OutputError, RasterError
 from p2p_core.files import output_errors, write_json
 from p2p_core.rasters.geotiff_writer import write_cog
 from p2p_core.rasters.xyz import write_xyz_tile
@@ -75,12 +76,13 @@ def export_xyz(output: Path, dest: Path) -> Path:
     """Write a finished output that lies on the Web Mercator tile grid as `dest/z/x/y.png`; return `dest`.
 
     Raises:
-        RasterError: the output does not lie on the tile grid; says what to do.
+        RasterError: the output is no picture, or does not lie on the tile grid; says what to do.
         LedgerError: the output is not finished, or damaged.
         OutputError: the destination cannot be written, or something else lies there.
     """
     store = OutputStore(output)
     job, summary = store.read_job(), _read_whole(store)
+    _require_picture(job, output)
     place = locate_tiles(job.crs, job.transform, job.height_px, job.width_px, name=str(output))
     _refuse_foreign_tree(dest)
     partial = dest.with_name(f".{dest.name}.{uuid.uuid4().hex}.partial")
@@ -93,6 +95,15 @@ def export_xyz(output: Path, dest: Path) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return dest
+
+
+def _require_picture(job: PinnedJob, output: Path) -> None:
+    if not encoding(job.target_encoding).is_picture:
+        raise RasterError(
+            f"{output} holds {job.target_encoding}, measurements that map tiles do not show",
+            remedy="Export it as COG, which keeps them as they are",
+            reason="unsupported",
+        )
 
 
 def _write_tiles(store: OutputStore, place: TileBlock, root: Path, tags: dict[str, str]) -> None:

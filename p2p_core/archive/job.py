@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
+from p2p_core.archive.nodata import Nodata, nodata_of_output
 from p2p_core.archive.plan import ArchivePlan, plan_archive
 from p2p_core.config import Config
 from p2p_core.encodings import encoding
@@ -65,7 +67,7 @@ class PinnedJob(Config):
     width_px: int
     crs: str | None
     transform: Transform | None
-    nodata: int | None
+    nodata: Nodata | None
     bundle: Path
     bundle_digest: str
     model_name: str | None
@@ -91,6 +93,16 @@ class PinnedJob(Config):
     def bands(self) -> int:
         """Bands of the output."""
         return encoding(self.target_encoding).bands
+
+    @property
+    def pixel_dtype(self) -> np.dtype[Any]:
+        """Of the output's pixels; `dtype` is what the network computes in."""
+        return encoding(self.target_encoding).dtype
+
+    @property
+    def output_nodata(self) -> Nodata | None:
+        """What the output holds where the source holds `nodata`."""
+        return nodata_of_output(self.nodata, self.pixel_dtype)
 
     @cached_property
     def digest(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 
 from p2p_core.archive.job import ArchiveJob, PinnedJob
+from p2p_core.archive.nodata import nodata_of
 from p2p_core.archive.plan import ArchivePlan, plan_archive
 from p2p_core.encodings import encoding
 from p2p_core.errors import SizeMismatchError, UsageError
@@ -49,7 +50,7 @@ def pin_job(job: ArchiveJob) -> PinnedJob:
             width_px=raster.width_px,
             crs=raster.crs,
             transform=raster.transform,
-            nodata=_eight_bit(raster.nodata),
+            nodata=nodata_of(raster),
             bundle=job.bundle.resolve(),
             bundle_digest=bundle.digest,
             model_name=job.model_name,
@@ -89,13 +90,10 @@ def _check_fit(raster: Raster, bundle: ModelBundle) -> None:
             f"{raster.name} has {raster.bands} bands; the model takes {expected.bands} ({', '.join(expected.band_names)})",
             remedy=f"Give a source of {' or '.join(map(str, expected.takes))} bands, or a model trained on this kind of source",
         )
-    if raster.dtype != "uint8":
+    if not expected.takes_dtype(raster.dtype):
         raise SizeMismatchError(
-            f"{raster.name} holds {raster.dtype} pixels; the model takes uint8",
-            remedy="Scale the source to 8 bits, for example with gdal_translate -ot Byte -scale",
+            f"{raster.name} holds {raster.dtype} pixels; the model takes {expected.dtype}",
+            remedy="Scale the source to 8 bits, for example with gdal_translate -ot Byte -scale"
+            if expected.is_picture
+            else f"Give a source of the kind it was trained on, {expected.name}",
         )
-
-
-def _eight_bit(nodata: float | None) -> int | None:
-    """A nodata value that an 8-bit pixel can have; any other marks no pixel of an 8-bit source."""
-    return int(nodata) if nodata is not None and float(nodata).is_integer() and 0 <= nodata <= 255 else None

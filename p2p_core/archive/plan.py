@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,7 +165,7 @@ class MirroredWindow:
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
 
-    def take(self, pixels_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def take(self, pixels_HWC: NDArray[Any]) -> NDArray[Any]:
         """Pixels of `source` -> pixels of the whole window."""
         return np.ascontiguousarray(pixels_HWC[self.rows[:, None], self.columns[None, :]])
 

@@ -9,9 +9,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from p2p_core.archive.job import PinnedJob
 from p2p_core.archive.plan import ArchivePlan
 from p2p_core.archive.store import OutputStore
 from p2p_core.archive.workbench import Workbench, close_workbench, open_workbench
+from p2p_core.encodings import encoding
 from p2p_core.geometry import Window, align_down
 
 __all__ = ["SeamCheck", "check_seams", "straddling_cores"]
@@ -33,12 +36,12 @@ class SeamCheck:
     """What was found.
 
     Attributes:
-        border_step, beside_step: mean absolute step between neighbouring pixels (grey levels of 255) across borders of
-            cores, and four pixels to either side of them.
+        border_step, beside_step: mean absolute step between neighbouring pixels (grey levels of 255; of `bands` 255ths of the
+            range) across borders of cores, and four pixels to either side of them.
         ratio: border_step / beside_step, both with a thousandth of a grey level added, so that it is finite on flat ground.
         num_borders: borders looked at, horizontal and vertical.
         num_windows: windows translated again across borders.
-        max_difference: largest difference of those to the output, in grey levels.
+        max_difference: largest difference of those to the output, in grey levels, rounded up.
     """
 
     border_step: float
@@ -63,7 +66,7 @@ def check_seams(output: Path, num_windows: int = 4) -> SeamCheck:
     job = store.read_job()
     border_steps, beside_steps = [], []
     for border in _borders(job.plan):
-        border_step, beside_step = _steps(store.read(border.window), border.axis)
+        border_step, beside_step = _steps(_levels(store.read(border.window), job), border.axis)
         border_steps.append((border_step, border.length_px))
         beside_steps.append((beside_step, border.length_px))
     border_step, beside_step = _mean(border_steps), _mean(beside_steps)
@@ -101,9 +104,14 @@ def _borders(plan: ArchivePlan) -> Iterator[_Border]:
             yield _Border(Window(y_px, x_px - reach_px, min(plan.shard_px, plan.height_px - y_px), 2 * reach_px), axis=1)
 
 
-def _steps(strip_HWC: NDArray[np.uint8], axis: int) -> tuple[float, float]:
+def _levels(pixels_HWC: NDArray[Any], job: PinnedJob) -> NDArray[np.float64]:
+    """The output's pixels in grey levels; where nothing was measured, 0."""
+    return np.nan_to_num(encoding(job.target_encoding).to_grey_levels(pixels_HWC).astype(np.float64))
+
+
+def _steps(strip_HWC: NDArray[np.float64], axis: int) -> tuple[float, float]:
     """Mean absolute step across the border, and beside it."""
-    steps = np.abs(np.diff(strip_HWC.astype(np.int16), axis=axis)).mean(axis=(1 - axis, 2))
+    steps = np.abs(np.diff(strip_HWC, axis=axis)).mean(axis=(1 - axis, 2))
     return float(steps[_BESIDE_PX]), float(steps[[0, 2 * _BESIDE_PX]].mean())
 
 
@@ -137,6 +145,6 @@ def _differences(store: OutputStore, job: PinnedJob, num_windows: int) -> list[i
 
 
 def _difference(store: OutputStore, bench: Workbench, core: Window) -> int:
-    again_HWC = bench.translate(core).astype(np.int16)
-    stored_HWC = store.read(core.clip(bench.job.height_px, bench.job.width_px))
-    return int(np.abs(again_HWC - stored_HWC).max())
+    again_HWC = _levels(bench.translate(core), bench.job)
+    stored_HWC = _levels(store.read(core.clip(bench.job.height_px, bench.job.width_px)), bench.job)
+    return math.ceil(float(np.abs(again_HWC - stored_HWC).max()))

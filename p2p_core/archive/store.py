@@ -1,7 +1,7 @@
 """The output's directory and its image: a Zarr v3 array that is only ever written by whole shards.
 
     OUTPUT/job.json                            what was pinned when the run began
-    OUTPUT/image.zarr                          (height, width, bands) uint8; a shard a block; CRS and transform as attributes
+    OUTPUT/image.zarr                          (height, width, bands); a shard a block; CRS and transform as attributes
     OUTPUT/ledger/blocks/<row>_<column>.json   a committed block; see `ledger.py`
     OUTPUT/ledger/failed/<row>_<column>.json   a block that cannot be translated, and why
     OUTPUT/ledger/run.json                     when the latest run began
@@ -179,7 +179,7 @@ class OutputStore:
             zarr.create_array(
                 self.image_path,
                 shape=(job.height_px, job.width_px, job.bands),
-                dtype="uint8",
+                dtype=job.pixel_dtype,
                 chunks=(job.chunk_px, job.chunk_px, job.bands),
                 shards=(job.shard_px, job.shard_px, job.bands),
                 compressors=ZstdCodec(level=_ZSTD_LEVEL),
@@ -188,7 +188,7 @@ class OutputStore:
                 attributes=_attributes(job),
             )
 
-    def write_block(self, block: Block, pixels_HWC: NDArray[np.uint8]) -> Path:
+    def write_block(self, block: Block, pixels_HWC: NDArray[Any]) -> Path:
         """Write one whole shard, flushed to disk, and return its file.
 
         Raises:
@@ -206,14 +206,14 @@ class OutputStore:
                 os.fsync(file.fileno())
         return path
 
-    def read(self, window: Window) -> NDArray[np.uint8]:
+    def read(self, window: Window) -> NDArray[Any]:
         """(height, width, bands) of the image; blocks not yet written are 0. The window lies inside.
 
         Raises:
             LedgerError: a shard is damaged. (Only `verify_output` sees every damage.)
         """
         try:
-            pixels: NDArray[np.uint8] = np.asarray(self._array("r")[window.slices])
+            pixels: NDArray[Any] = np.asarray(self._array("r")[window.slices])
         except (OSError, ValueError) as error:  # ValueError: zarr's word for a shard whose index does not add up
             raise LedgerError(
                 f"{self.image_path} cannot be read at {window}: {error}",
@@ -247,8 +247,8 @@ def _attributes(job: PinnedJob) -> dict[str, Any]:
         attributes["proj:code" if _CODE.fullmatch(job.crs) else "proj:wkt2"] = job.crs
     if job.transform is not None:
         attributes["spatial:transform"] = list(job.transform)
-    if job.nodata is not None:
-        attributes["nodata"] = job.nodata
+    if job.output_nodata is not None:
+        attributes["nodata"] = job.output_nodata
     if job.crs is not None or job.transform is not None:
         attributes["zarr_conventions"] = _CONVENTIONS
     return attributes

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from p2p_core.archive.pin import pin_job
 from p2p_core.archive.plan import ArchivePlan, Block
 from p2p_core.archive.store import OutputStore
 from p2p_core.archive.summary import ArchiveSummary
-from p2p_core.archive.workbench import close_workbench, mark_nodata, open_workbench
+from p2p_core.archive.workbench import close_workbench, open_workbench
 from p2p_core.errors import RasterError
 from p2p_core.executor import Executor
 from p2p_core.files import sha256_bytes, sha256_file, write_json
@@ -144,12 +145,12 @@ def translate_block(job: PinnedJob, output: Path, block: Block) -> BlockRecord:
     return record
 
 
-def _translate_pixels(job: PinnedJob, block: Block) -> tuple[NDArray[np.uint8], int, str]:
+def _translate_pixels(job: PinnedJob, block: Block) -> tuple[NDArray[Any], int, str]:
     """The block's pixels, the forward passes they took, and the sha256 of the source pixels read for them."""
     bench, plan = open_workbench(job), job.plan
     area = _whole_cores(plan, block)
     source_HWC, read_HWC = bench.read(plan.window(area))
-    generated_HWC = np.empty((area.height_px, area.width_px, job.bands), dtype=np.uint8)
+    generated_HWC = np.empty((area.height_px, area.width_px, job.bands), job.pixel_dtype)
     cores = [core.shift(-area.y_px, -area.x_px) for core in plan.cores(block)]
     for core in cores:
         # `source_HWC` begins a halo before the area, so a core's window there begins where the core does in the area
@@ -157,8 +158,7 @@ def _translate_pixels(job: PinnedJob, block: Block) -> tuple[NDArray[np.uint8], 
         generated_HWC[core.slices] = bench.forward(source_HWC[window.slices])
     kept = Window(0, 0, block.window.height_px, block.window.width_px)
     pixels_HWC = np.ascontiguousarray(generated_HWC[kept.slices])
-    if job.nodata is not None:
-        mark_nodata(pixels_HWC, source_HWC[kept.shift(plan.halo_px, plan.halo_px).slices], job.nodata)
+    bench.mark_nodata(pixels_HWC, source_HWC[kept.shift(plan.halo_px, plan.halo_px).slices])
     return pixels_HWC, len(cores), sha256_bytes(np.ascontiguousarray(read_HWC).tobytes())
 
 

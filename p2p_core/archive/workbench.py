@@ -6,11 +6,14 @@ job takes its place.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from p2p_core.archive.job import PinnedJob
+from p2p_core.archive.nodata import hidden_pixels, mark_nodata
 from p2p_core.archive.plan import mirrored_window
 from p2p_core.errors import BundleError
 from p2p_core.geometry import Window
@@ -18,7 +21,7 @@ from p2p_core.inference.bundle import load_bundle
 from p2p_core.inference.translator import Translator
 from p2p_core.rasters.registry import open_raster
 
-__all__ = ["Workbench", "close_workbench", "mark_nodata", "open_workbench"]
+__all__ = ["Workbench", "close_workbench", "open_workbench"]
 
 
 class Workbench:
@@ -38,10 +41,11 @@ class Workbench:
             )
         self.job = job
         self._raster = open_raster(job.source, zoom=job.zoom)
+        self._source = bundle.input_encoding
         self._threads_before = torch.get_num_threads()
         self._translator = Translator(bundle, norm=job.norm, device=job.device, threads=job.threads)
 
-    def read(self, window: Window) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[Any]]:
         """The pixels of `window`, mirrored outside the scene, and those that were read for it; both HWC.
 
         Raises:
@@ -51,34 +55,31 @@ class Workbench:
         pixels_HWC = self._raster.read(mirrored.source)
         return mirrored.take(pixels_HWC), pixels_HWC
 
-    def forward(self, window_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """One forward pass: a core with its halo on each side -> the translated core."""
+    def forward(self, window_HWC: NDArray[Any]) -> NDArray[Any]:
+        """One forward pass: a core with its halo on each side, as `read` gives them -> the translated core."""
         halo_px = self.job.plan.halo_px
         height_px, width_px = window_HWC.shape[:2]
-        generated_NHWC = self._translator.translate(window_HWC[np.newaxis])
+        seen_HWC = self._source.of_raster(window_HWC, ~hidden_pixels(window_HWC, self.job.nodata))
+        generated_NHWC = self._translator.translate(seen_HWC[np.newaxis])
         return generated_NHWC[0, halo_px : height_px - halo_px, halo_px : width_px - halo_px]
 
-    def translate(self, core: Window) -> NDArray[np.uint8]:
+    def translate(self, core: Window) -> NDArray[Any]:
         """The translated pixels of one core, cut at the scene's edge. Raises as `read`."""
         halo_px = self.job.plan.halo_px
         kept = core.clip(self.job.height_px, self.job.width_px).shift(-core.y_px, -core.x_px)
         window_HWC, _ = self.read(core.grow(halo_px))
         generated_HWC = np.ascontiguousarray(self.forward(window_HWC)[kept.slices])
-        if self.job.nodata is not None:
-            mark_nodata(generated_HWC, window_HWC[kept.shift(halo_px, halo_px).slices], self.job.nodata)
+        self.mark_nodata(generated_HWC, window_HWC[kept.shift(halo_px, halo_px).slices])
         return generated_HWC
+
+    def mark_nodata(self, generated_HWC: NDArray[Any], source_HWC: NDArray[Any]) -> None:
+        """Carry the nodata of the same pixels of the source over, in place."""
+        if self.job.output_nodata is not None:
+            mark_nodata(generated_HWC, hidden_pixels(source_HWC, self.job.nodata), self.job.output_nodata)
 
     def close(self) -> None:
         self._raster.close()
         torch.set_num_threads(self._threads_before)
-
-
-def mark_nodata(generated_HWC: NDArray[np.uint8], source_HWC: NDArray[np.uint8], nodata: int) -> None:
-    """Carry the source's nodata over, in place: pixels without data in all bands stay so, and no other pixel becomes so."""
-    hidden = (source_HWC == nodata).all(axis=-1)
-    collides = (generated_HWC == nodata).all(axis=-1) & ~hidden
-    generated_HWC[collides, 0] = nodata + 1 if nodata < 255 else nodata - 1
-    generated_HWC[hidden] = nodata
 
 
 _OPEN: list[Workbench] = []

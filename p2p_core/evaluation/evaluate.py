@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from p2p_core.config import Config
-from p2p_core.encodings import Encoding
+from p2p_core.encodings import Encoding, encoding
 from p2p_core.errors import BundleError, StoreError
 from p2p_core.evaluation import metrics
 from p2p_core.evaluation.baselines import AffineColourMap, identity
@@ -39,7 +40,8 @@ class Protocol(Config):
 
 
 class Scores(Config):
-    """Means over the split. L1 in grey levels of 255; energies as ratios to the targets'."""
+    """Means over the split. L1 in grey levels of 255, which for `bands` are 255ths of the target's range, and what lies outside
+    is cut to it; energies as ratios to the targets'."""
 
     l1: float
     psnr_db: float
@@ -91,14 +93,17 @@ def evaluate(
         )
     input_NHWC, target_NHWC = (centre_crop(pixels, bundle.spec.lattice_px) for pixels in chosen.read_all())
     answers = {"model": translator.translate(input_NHWC, batch_size=8)}
-    answers["affine"] = AffineColourMap.fit(*store.split("train").read_all())(input_NHWC)
-    as_it_is = identity(input_NHWC, bundle.input_encoding, bundle.target_encoding)
+    source, target = bundle.input_encoding, bundle.target_encoding
+    answers["affine"] = AffineColourMap.fit(*store.split("train").read_all(), source, target)(input_NHWC)
+    as_it_is = identity(input_NHWC, source, target)
     if as_it_is is not None:
         answers["identity"] = as_it_is
     if sheet is not None:
-        _save_sheet(sheet, input_NHWC, answers, target_NHWC, (bundle.input_encoding, bundle.target_encoding))
+        _save_sheet(sheet, input_NHWC, answers, target_NHWC, (source, target))
     ids = [record.pair_id for record in chosen.records]
-    image_l1 = metrics.l1(answers["model"], target_NHWC)
+    levels_NHWC = target.to_grey_levels(target_NHWC)
+    answered = {name: target.to_grey_levels(answer) for name, answer in answers.items()}
+    image_l1 = metrics.l1(answered["model"], levels_NHWC)
     return Evaluation(
         protocol=Protocol(norm=translator.norm, crop_px=input_NHWC.shape[1]),
         model=bundle.spec.name,
@@ -106,13 +111,13 @@ def evaluate(
         dataset_digest=store.manifest.digest,
         split=split,
         num_images=len(chosen),
-        scores={name: score(answer, target_NHWC) for name, answer in answers.items()},
+        scores={name: score(answer, levels_NHWC) for name, answer in answered.items()},
         image_l1={pair_id: round(float(value), 4) for pair_id, value in zip(ids, image_l1, strict=True)},
     )
 
 
-def score(generated_NHWC: NDArray[np.uint8], target_NHWC: NDArray[np.uint8]) -> Scores:
-    """All scores of some answers, (N, H, W, C) uint8 each."""
+def score(generated_NHWC: NDArray[Any], target_NHWC: NDArray[Any]) -> Scores:
+    """All scores of some answers, (N, H, W, C) each, in grey levels."""
     return Scores(
         l1=float(metrics.l1(generated_NHWC, target_NHWC).mean()),
         psnr_db=float(metrics.psnr_db(generated_NHWC, target_NHWC).mean()),
@@ -125,7 +130,7 @@ def score(generated_NHWC: NDArray[np.uint8], target_NHWC: NDArray[np.uint8]) -> 
 def _require_fit(bundle: ModelBundle, store: PairStore) -> None:
     has = (store.manifest.input_encoding, store.manifest.target_encoding)
     wants = (bundle.spec.input_encoding, bundle.spec.target_encoding)
-    if has != wants:
+    if tuple(map(encoding, has)) != tuple(map(encoding, wants)):
         raise BundleError(
             f"The model translates {wants[0]} to {wants[1]}, the store pairs {has[0]} with {has[1]}",
             remedy="Evaluate on a store of the kind the model was trained on",
@@ -143,9 +148,9 @@ def _require_room(store: PairStore) -> None:
 
 def _save_sheet(
     path: Path,
-    input_NHWC: NDArray[np.uint8],
-    answers: dict[str, NDArray[np.uint8]],
-    target_NHWC: NDArray[np.uint8],
+    input_NHWC: NDArray[Any],
+    answers: dict[str, NDArray[Any]],
+    target_NHWC: NDArray[Any],
     encodings: tuple[Encoding, Encoding],
 ) -> None:
     rows = np.unique(np.linspace(0, len(input_NHWC) - 1, min(len(input_NHWC), _SHEET_ROWS)).astype(int))

@@ -1,4 +1,5 @@
-"""Scores of generated images against their targets. Arrays are uint8 (N, H, W, C); every score is one number an image.
+"""Scores of generated images against their targets. Arrays are (N, H, W, C) in grey levels of 0..255, which for pictures are
+their uint8 pixels (`Encoding.to_grey_levels`); every score is one number an image.
 
 L1 is in grey levels of 255. Gradient energy and checkerboard energy are compared as ratios to the target's, over all
 images together: below 1 is smoother than the truth (an L1 blur), above 1 rougher.
@@ -7,6 +8,7 @@ images together: below 1 is smoother than the truth (an L1 blur), above 1 roughe
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from skimage.metrics import structural_similarity
 
 __all__ = ["SSIM_WINDOW_PX", "checkerboard_energy", "energy_ratio", "gradient_energy", "l1", "psnr_db", "ssim"]
 
-Images = NDArray[np.uint8]
+Images = NDArray[Any]
 Scores = NDArray[np.float64]
 _MAX_PSNR_DB = 100.0
 """For identical images, whose PSNR is infinite; keeps means finite."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
@@ -24,7 +25,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from p2p_core.config import Config
-from p2p_core.encodings import Encoding, encoding
+from p2p_core.encodings import Encoding, encoding, pixel_dtype
 from p2p_core.errors import BundleError
 from p2p_core.files import Problem, canonical_json, sha256_bytes, sha256_file, write_atomic, write_json
 from p2p_core.inference.forward import forward_pixels
@@ -42,6 +43,7 @@ class BundleSpec(Config):
     """model.json: what a program needs to know to run the weights, and a person to judge them.
 
     Attributes:
+        dtype: of input and output pixels, or `mixed`; it follows from the encodings.
         lattice_px, halo_px: window origins and sides are multiples of the lattice; a core needs the halo around it.
         norm: the statistics used unless asked otherwise.
         metrics: validation scores, named `<norm>_<metric>`, for example `frozen_l1` in grey levels.
@@ -52,7 +54,7 @@ class BundleSpec(Config):
     architecture: UNetConfig
     input_encoding: str
     target_encoding: str
-    dtype: str = "uint8"
+    dtype: str = Field(default_factory=lambda spec: pixel_dtype(spec["input_encoding"], spec["target_encoding"]))
     tile_px: int
     norm: NormMode = "frozen"
     lattice_px: int
@@ -65,11 +67,11 @@ class BundleSpec(Config):
 
 @dataclass(frozen=True)
 class GatePairs:
-    """A few validation images, (N, H, W, C) uint8: a converted engine must reproduce `generated` from `input`."""
+    """A few validation images, (N, H, W, C) of their dtypes: a converted engine must reproduce `generated` from `input`."""
 
-    input_NHWC: NDArray[np.uint8]
-    target_NHWC: NDArray[np.uint8]
-    generated_NHWC: NDArray[np.uint8]
+    input_NHWC: NDArray[Any]
+    target_NHWC: NDArray[Any]
+    generated_NHWC: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,7 @@ class ModelBundle:
         return encoding(self.spec.target_encoding)
 
 
-def save_bundle(
-    path: Path, spec: BundleSpec, generator: UNet, input_NHWC: NDArray[np.uint8], target_NHWC: NDArray[np.uint8]
-) -> str:
+def save_bundle(path: Path, spec: BundleSpec, generator: UNet, input_NHWC: NDArray[Any], target_NHWC: NDArray[Any]) -> str:
     """Write a bundle and return its digest. The pairs become its gate pairs.
 
     Raises:

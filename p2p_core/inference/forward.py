@@ -1,6 +1,8 @@
-"""Pixels in, pixels out: the one place where a generator meets 8-bit images. N images, H W pixels, C bands or channels."""
+"""Pixels in, pixels out: the one place where a generator meets images. N images, H W pixels, C bands or channels."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +17,16 @@ __all__ = ["centre_crop", "forward_pixels"]
 
 @torch.inference_mode()
 def forward_pixels(
-    generator: UNet, pixels_NHWC: NDArray[np.uint8], source: Encoding, target: Encoding, batch_size: int = 1
-) -> NDArray[np.uint8]:
-    """Translate images of the encoding `source`, (N, H, W, bands) uint8, to `target`'s. The generator is in `eval()`.
+    generator: UNet, pixels_NHWC: NDArray[Any], source: Encoding, target: Encoding, batch_size: int = 1
+) -> NDArray[Any]:
+    """Translate images of the encoding `source`, (N, H, W, bands) of its dtype, to `target`'s. The generator is in `eval()`.
 
     Sides are multiples of the generator's lattice.
 
     On a CPU the result of an image does not depend on `batch_size` or on its neighbours (measured, spec section 1).
 
     Raises:
-        BundleError: sides, bands or the encodings' channels do not fit the generator.
+        BundleError: sides, bands, dtype or the encodings' channels do not fit the generator.
     """
     height, width, bands = pixels_NHWC.shape[1:]
     lattice_px = generator.config.lattice_px
@@ -33,9 +35,10 @@ def forward_pixels(
             f"The model translates images whose sides are multiples of {lattice_px} px, not {height}x{width}",
             remedy="Crop or pad the image, or use `p2p translate`, which does it for any size",
         )
-    if bands != source.bands:
+    if (bands, pixels_NHWC.dtype) != (source.bands, source.dtype):
         raise BundleError(
-            f"The model reads {source.bands} bands ({source.name}), the image has {bands}",
+            f"The model reads {source.bands} bands of {source.dtype} ({source.name}), the image has {bands} of "
+            f"{pixels_NHWC.dtype}",
             remedy="Give it an image of the kind it was trained on",
         )
     has, needed = (generator.config.input_bands, generator.config.output_bands), (source.channels, target.channels)
@@ -56,7 +59,7 @@ def forward_pixels(
     return np.concatenate(generated)
 
 
-def centre_crop(pixels_NHWC: NDArray[np.uint8], multiple_px: int) -> NDArray[np.uint8]:
+def centre_crop(pixels_NHWC: NDArray[Any], multiple_px: int) -> NDArray[Any]:
     """The largest centred part whose sides are multiples of `multiple_px`. Raises `BundleError` where there is none."""
     height, width = (size // multiple_px * multiple_px for size in pixels_NHWC.shape[1:3])
     if not height or not width:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 import torch
 from numpy.typing import NDArray
 
@@ -16,7 +17,7 @@ __all__ = ["Translator"]
 
 
 class Translator:
-    """Translate uint8 images with a bundle.
+    """Translate images with a bundle.
 
     Args:
         norm: which statistics to use; the bundle's own unless given.
@@ -36,8 +37,8 @@ class Translator:
         if threads is not None:
             torch.set_num_threads(threads)
 
-    def translate(self, pixels_NHWC: NDArray[np.uint8], batch_size: int = 1) -> NDArray[np.uint8]:
-        """(N, H, W, C) uint8 -> (N, H, W, target bands) uint8; H and W multiples of the lattice.
+    def translate(self, pixels_NHWC: NDArray[Any], batch_size: int = 1) -> NDArray[Any]:
+        """(N, H, W, C) -> (N, H, W, target bands), each of its encoding's dtype; H and W multiples of the lattice.
 
         Pictures of another kind are brought to the model's, so a photo may come in gray or in colour: gray is repeated for
         `rgb`; colours become luminance (Rec. 601) for `gray` and the gray of the same L* for `lab_l`; for a palette, each

@@ -3,7 +3,7 @@
 STORE/current                     names the current version
 STORE/versions/<digest>/          manifest.json  pairs.parquet  rejected.parquet  sources.parquet
                                   buckets/NNNNN.json (commit records)
-                                  {train,val,test}/{input,target}: zarr arrays (N, H, W, C) uint8, a pair a chunk
+                                  {train,val,test}/{input,target}: zarr arrays (N, H, W, C), a pair a chunk
 """
 
 from p2p_core.pairstore.reader import PairSplit, PairStore

@@ -73,8 +73,8 @@ def assemble_version(
 
 
 def _zarr_documents(spec: DatasetSpec, num_slots: int) -> dict[str, bytes]:
-    bands = {"input": encoding(spec.input_encoding).bands, "target": encoding(spec.target_encoding).bands}
-    return metadata_documents(num_slots, spec.height_px, spec.width_px, bands, spec.layout.pairs_per_shard)
+    encodings = {"input": encoding(spec.input_encoding), "target": encoding(spec.target_encoding)}
+    return metadata_documents(num_slots, spec.height_px, spec.width_px, encodings, spec.layout.pairs_per_shard)
 
 
 def _refuse_double_ids(pair_ids: list[str]) -> None:

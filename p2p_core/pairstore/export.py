@@ -1,4 +1,4 @@
-"""A dataset as pictures: DEST/{train,val,test}/NAME.png, input and target side by side, 8-bit RGB.
+"""A dataset as pictures: DEST/{train,val,test}/NAME.png, input and target side by side: 8-bit RGB, or measurements as they are.
 
 The layout that pix2pix's datasets come in, so other programs read it, and so does the builder `folders`. A picture appears
 whole or not at all; its bytes depend on its pair alone. It carries the pair's id as text; its name is `file_stems`'.
@@ -26,6 +26,7 @@ from p2p_core.pairstore.schema import PairRecord
 from p2p_core.progress import Progress
 from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.png import png_bytes
+from p2p_core.rasters.png16 import encode_16_bit
 from p2p_core.rasters.protocol import full_window
 
 __all__ = ["PAIR_ID", "FoldersExport", "Side", "export_folders"]
@@ -36,6 +37,7 @@ PAIR_ID = "p2p:pair_id"
 """The key of a picture's text."""
 
 _MARK, _LOCK = ".p2p-export.json", ".p2p-export.lock"  # hidden: no program takes them for pictures
+_MEASUREMENTS_OF_PNG = {(bands, dtype) for bands in (1, 3) for dtype in ("uint8", "uint16")}
 _PARTIAL = re.compile(r"\.(.+)\.[0-9a-f]{32}\.partial")
 
 
@@ -69,7 +71,7 @@ def export_folders(
         progress: told the number of pictures that are there.
 
     Raises:
-        StoreError: the store is damaged, or its pixels have no RGB picture.
+        StoreError: the store is damaged, or a PNG does not hold its pixels.
         OutputError: `dest` cannot be written, or holds anything that this export would not have written. Nothing is
             replaced; what was written is kept for the next run.
         UsageError: `dest` lies in the store.
@@ -94,24 +96,33 @@ def _planned(store: PairStore, dest: Path, input_side: Side) -> _Plan:
     manifest = store.manifest
     names = {"input": manifest.input_encoding, "target": manifest.target_encoding}
     shown = {role: _shown(name, f"The {role} of {root}") for role, name in names.items()}
+    _require_one_picture(shown, root)
     return _Plan(store, dest, input_side, shown, _paths(store.pairs, dest))
 
 
 def _shown(name: str, what: str) -> Encoding:
-    """The encoding, whose pixels are a gray or an RGB picture."""
     try:
-        found = encoding(name)
+        return encoding(name)
     except ConfigError:
         raise StoreError(
             f"{what} is encoded as {name!r}, which this program cannot show as RGB",
             remedy="Use the version of this program that built the store",
         ) from None
-    if found.bands not in (1, 3):
+
+
+def _require_one_picture(encodings: Mapping[str, Encoding], root: Path) -> None:
+    """Both halves share a PNG: they are pictures, or measurements of one kind that PNG holds."""
+    halves = list(encodings.values())
+    if all(own.is_picture for own in halves):
+        return
+    kinds = {(own.bands, str(own.dtype)) for own in halves}
+    if len(kinds) > 1 or not kinds <= _MEASUREMENTS_OF_PNG:
+        names = " and ".join(own.name for own in halves)
         raise StoreError(
-            f"{what} is encoded as {name!r}, whose {found.bands} bands are no RGB picture",
-            remedy="Build a store of three of the bands, and export that",
+            f"{root} pairs {names}, which no PNG holds side by side",
+            remedy="Read the store itself (`PairStore.open`), or export one whose halves have the same 1 or 3 bands, both of "
+            "uint8 or both of uint16",
         )
-    return found
 
 
 def _paths(pairs: tuple[PairRecord, ...], dest: Path) -> dict[str, Path]:
@@ -205,7 +216,7 @@ def _write_picture(plan: _Plan, split: PairSplit, i: int) -> bool:
     picture_HWC = _side_by_side(plan, *split.read(i))
     with output_errors(path):
         if not (path.exists() or path.is_symlink()):
-            write_atomic(path, png_bytes(picture_HWC, path, {PAIR_ID: record.pair_id}))
+            write_atomic(path, _png(picture_HWC, path, {PAIR_ID: record.pair_id}))
             return False
     if not _shows(path, picture_HWC):
         raise OutputError(
@@ -215,8 +226,14 @@ def _write_picture(plan: _Plan, split: PairSplit, i: int) -> bool:
     return True
 
 
-def _side_by_side(plan: _Plan, input_HWC: NDArray[np.uint8], target_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    halves = [plan.encodings["input"].to_rgb(input_HWC), plan.encodings["target"].to_rgb(target_HWC)]
+def _png(picture_HWC: NDArray[Any], path: Path, text: Mapping[str, str]) -> bytes:
+    return encode_16_bit(picture_HWC, text) if picture_HWC.dtype == np.uint16 else png_bytes(picture_HWC, path, text)
+
+
+def _side_by_side(plan: _Plan, input_HWC: NDArray[Any], target_HWC: NDArray[Any]) -> NDArray[Any]:
+    halves = [input_HWC, target_HWC]
+    if all(own.is_picture for own in plan.encodings.values()):
+        halves = [plan.encodings["input"].to_rgb(input_HWC), plan.encodings["target"].to_rgb(target_HWC)]
     return np.concatenate(halves if plan.input_side == "left" else halves[::-1], axis=1)
 
 
@@ -224,6 +241,6 @@ def _shows(path: Path, picture_HWC: NDArray[Any]) -> bool:
     """Pixels are compared, not bytes: another version of the compressor writes other bytes."""
     try:
         with ImageRaster(path) as raster:
-            return raster.dtype == np.uint8 and np.array_equal(raster.read(full_window(raster)), picture_HWC)
+            return raster.dtype == picture_HWC.dtype and np.array_equal(raster.read(full_window(raster)), picture_HWC)
     except RasterError:
         return False

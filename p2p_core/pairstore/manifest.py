@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from p2p_core.config import Config
+from p2p_core.encodings import pixel_dtype
 from p2p_core.errors import ConfigError, StoreError
 from p2p_core.files import sha256_bytes, sha256_json
 from p2p_core.pairstore.layout import StoreLayout
@@ -48,23 +50,17 @@ class FileEntry(Config):
 
 
 class BandSums(Config):
-    """Exact sums over pixels, so that adding them up in any order gives the same statistics."""
+    """Sums over pixels. Of integers exact, so that adding them up in any order gives the same statistics; of floats in double
+    precision, one pixel after the other, which gives the same in the same order on any machine."""
 
     num_pixels: int = 0
-    total: tuple[int, ...] = ()
-    total_of_squares: tuple[int, ...] = ()
+    total: tuple[int | float, ...] = ()
+    total_of_squares: tuple[int | float, ...] = ()
 
-    def add(self, pixels: NDArray[np.uint8]) -> BandSums:
-        """With the pixels of an (..., C) array."""
-        levels = np.arange(256)
-        histograms = _histograms(pixels)
-        return self.merge(
-            BandSums(
-                num_pixels=pixels[..., 0].size,
-                total=tuple(int((histogram * levels).sum()) for histogram in histograms),
-                total_of_squares=tuple(int((histogram * levels**2).sum()) for histogram in histograms),
-            )
-        )
+    def add(self, pixels: NDArray[Any]) -> BandSums:
+        """With the pixels of an (..., C) array. Raises `ValueError` where one is not a finite number."""
+        total, total_of_squares = _SUMS[pixels.dtype.name](pixels)
+        return self.merge(BandSums(num_pixels=pixels[..., 0].size, total=total, total_of_squares=total_of_squares))
 
     def merge(self, other: BandSums) -> BandSums:
         if not self.num_pixels or not other.num_pixels:
@@ -74,6 +70,30 @@ class BandSums(Config):
             total=tuple(a + b for a, b in zip(self.total, other.total, strict=True)),
             total_of_squares=tuple(a + b for a, b in zip(self.total_of_squares, other.total_of_squares, strict=True)),
         )
+
+
+def _sums_of_bytes(pixels: NDArray[np.uint8]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    levels = np.arange(256)
+    histograms = _histograms(pixels)
+    total = tuple(int((histogram * levels).sum()) for histogram in histograms)
+    return total, tuple(int((histogram * levels**2).sum()) for histogram in histograms)
+
+
+def _sums_of_words(pixels: NDArray[np.uint16]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    flat_NC = pixels.reshape(-1, pixels.shape[-1]).astype(np.uint64)  # squares of 2**32 pixels fit in
+    return tuple(map(int, flat_NC.sum(axis=0))), tuple(map(int, np.square(flat_NC).sum(axis=0)))
+
+
+def _sums_of_floats(pixels: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if not np.isfinite(pixels).all():
+        raise ValueError("Pixels of a pair are not numbers")
+    flat_NC = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
+    # Not `sum`, whose order is that of the processor's registers.
+    total, total_of_squares = (np.cumsum(values_NC, axis=0)[-1] for values_NC in (flat_NC, np.square(flat_NC)))
+    return tuple(map(float, total)), tuple(map(float, total_of_squares))
+
+
+_SUMS: dict[str, Any] = {"uint8": _sums_of_bytes, "uint16": _sums_of_words, "float32": _sums_of_floats}
 
 
 def _histograms(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -89,25 +109,31 @@ def _histograms(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 class BandStatistics(Config):
-    """Per band, in grey levels of 0..255."""
+    """Per band, in pixels' own units: grey levels of 0..255 where they are a picture's."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @classmethod
     def from_sums(cls, sums: BandSums) -> BandStatistics | None:
-        """None for no pixels. The variance is n*sum(x^2) - sum(x)^2 over n^2: integers until the last division."""
+        """None for no pixels. The variance is n*sum(x^2) - sum(x)^2 over n^2: of integers exact until the last division."""
         if not sums.num_pixels:
             return None
         n = sums.num_pixels
         pairs = list(zip(sums.total, sums.total_of_squares, strict=True))
-        return cls(mean=tuple(t / n for t, _ in pairs), std=tuple(((n * s - t * t) / n**2) ** 0.5 for t, s in pairs))
+        variances = [max(0, n * s - t * t) / n**2 for t, s in pairs]  # what floats lose may leave less than nothing
+        return cls(mean=tuple(t / n for t, _ in pairs), std=tuple(variance**0.5 for variance in variances))
+
+
+def _dtype_of_encodings(values: dict[str, Any]) -> str:
+    return pixel_dtype(values["input_encoding"], values["target_encoding"])
 
 
 class DatasetSpec(Config):
     """What is known of a dataset before anything is decoded; with the sources' digests it determines every byte.
 
-    `builder_version` and `schema_version` change when code changes what comes out.
+    `builder_version` and `schema_version` change when code changes what comes out. `dtype` follows from the encodings: that
+    of both halves' pixels, or `mixed`.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -119,7 +145,7 @@ class DatasetSpec(Config):
     target_encoding: str
     height_px: int
     width_px: int
-    dtype: Literal["uint8"] = "uint8"
+    dtype: str = Field(default_factory=_dtype_of_encodings)
     layout: StoreLayout
     detector_weights_sha256: str | None = None
 

@@ -1,4 +1,4 @@
-"""Read a complete pair store. Legend: N pairs, H W pixels, C bands; pixels are uint8."""
+"""Read a complete pair store. Legend: N pairs, H W pixels, C bands; pixels are of their encodings' dtypes."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class PairSplit:
     def __reduce__(self) -> tuple[Any, ...]:
         return PairSplit, (self._version_path, self.name, self.records, self._pairs_per_shard)
 
-    def read(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def read(self, i: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Pair `i` in 0..len-1 as (input_HWC, target_HWC).
 
         Raises:
@@ -125,24 +125,24 @@ class PairSplit:
         input_HWC, target_HWC = (self._decode(role, slot) for role in ROLES)
         return input_HWC, target_HWC
 
-    def read_all(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def read_all(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Every pair as (input_NHWC, target_NHWC) in the order of `records`, reading each shard once."""
         input_NHWC, target_NHWC = (self._read_whole(role) for role in ROLES)
         return input_NHWC, target_NHWC
 
-    def _read_whole(self, role: str) -> NDArray[np.uint8]:
+    def _read_whole(self, role: str) -> NDArray[Any]:
         slots = np.array([record.slot for record in self.records])
         shards = slots // self._pairs_per_shard
-        whole_NHWC = np.empty((len(slots), *self._arrays[role].shape[1:]), dtype=np.uint8)
+        whole_NHWC = np.empty((len(slots), *self._arrays[role].shape[1:]), dtype=self._arrays[role].dtype)
         for shard in np.unique(shards):
             chosen = shards == shard
             first, last = int(slots[chosen].min()), int(slots[chosen].max())  # reading empty slots takes time too
             whole_NHWC[chosen] = self._decode(role, slice(first, last + 1))[slots[chosen] - first]
         return whole_NHWC
 
-    def _decode(self, role: str, slots: int | slice) -> NDArray[np.uint8]:
+    def _decode(self, role: str, slots: int | slice) -> NDArray[Any]:
         try:
-            return np.asarray(self._arrays[role][slots], dtype=np.uint8)
+            return np.asarray(self._arrays[role][slots])
         except (ValueError, RuntimeError, OSError) as error:  # checksums of Zarr and zstd, and the disk's own
             place = self._version_path / array_path(self.name, role)
             raise StoreError(f"{place} cannot be decoded at slot {slots}: {error}", remedy=_REBUILD) from error

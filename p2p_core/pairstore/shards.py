@@ -1,11 +1,12 @@
 """Zarr v3 as this store uses it: shards encoded in memory to bytes, and the metadata documents that describe them.
 
-A shard's bytes depend on its pixels alone, not on its index, so they can be hashed before they touch the disk and
-linked from one version to the next. Legend: N slots, H W pixels, C bands.
+A shard's bytes depend on its pixels and their type, not on its index, so they can be hashed before they touch the disk
+and linked from one version to the next. Legend: N slots, H W pixels, C bands.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
+from p2p_core.encodings import Encoding
 from p2p_core.pairstore.layout import ROLES, SPLITS, array_path
 
 __all__ = ["decode_shard", "encode_shard", "metadata_documents"]
@@ -25,45 +27,52 @@ _FORMAT = "zarr.json"
 _SHARD = "c/0/0/0/0"
 
 
-def encode_shard(pixels_NHWC: NDArray[np.uint8], pairs_per_shard: int) -> bytes | None:
-    """1..pairs_per_shard pairs -> the bytes of a shard file; None where every pixel is 0, which Zarr stores as absence."""
+def encode_shard(pixels_NHWC: NDArray[Any], pairs_per_shard: int) -> bytes | None:
+    """1..pairs_per_shard pairs -> the bytes of a shard file; None where every pixel is 0, which Zarr stores as absence.
+
+    Of floats every shard has a file: Zarr takes -0 for 0, whose bytes are others.
+    """
     num_pairs, *pair_shape = pixels_NHWC.shape
     files: dict[str, Buffer] = {}
-    array = _create_array(files, None, (pairs_per_shard, *pair_shape), pairs_per_shard)
-    array[:num_pairs] = pixels_NHWC
+    array = _create_array(files, None, (pairs_per_shard, *pair_shape), pairs_per_shard, pixels_NHWC.dtype)
+    array.with_config({"write_empty_chunks": pixels_NHWC.dtype.kind == "f"})[:num_pairs] = pixels_NHWC
     return files[_SHARD].to_bytes() if _SHARD in files else None
 
 
-def decode_shard(data: bytes | None, pair_shape: tuple[int, int, int], pairs_per_shard: int) -> NDArray[np.uint8]:
+def decode_shard(
+    data: bytes | None, pair_shape: tuple[int, int, int], pairs_per_shard: int, dtype: np.dtype[Any]
+) -> NDArray[Any]:
     """What `encode_shard` made -> (pairs_per_shard, *pair_shape), with 0 for pairs that are not there."""
     files: dict[str, Buffer] = {}
-    array = _create_array(files, None, (pairs_per_shard, *pair_shape), pairs_per_shard)
+    array = _create_array(files, None, (pairs_per_shard, *pair_shape), pairs_per_shard, dtype)
     if data is not None:
         files[_SHARD] = default_buffer_prototype().buffer.from_bytes(data)
-    return np.asarray(array[:], dtype=np.uint8)
+    return np.asarray(array[:])
 
 
 def metadata_documents(
-    num_slots: int, height_px: int, width_px: int, bands: dict[str, int], pairs_per_shard: int
+    num_slots: int, height_px: int, width_px: int, encodings: Mapping[str, Encoding], pairs_per_shard: int
 ) -> dict[str, bytes]:
     """Every `zarr.json` of a version by its path: the root group, a group a split and two arrays in each."""
     files: dict[str, Buffer] = {}
     zarr.create_group(MemoryStore(store_dict=files))
     for split in SPLITS:
         for role in ROLES:
-            shape = (num_slots, height_px, width_px, bands[role])
-            _create_array(files, array_path(split, role), shape, pairs_per_shard)
+            shape = (num_slots, height_px, width_px, encodings[role].bands)
+            _create_array(files, array_path(split, role), shape, pairs_per_shard, encodings[role].dtype)
     return {name: buffer.to_bytes() for name, buffer in sorted(files.items())}
 
 
-def _create_array(files: dict[str, Buffer], name: str | None, shape: tuple[int, ...], pairs_per_shard: int) -> zarr.Array[Any]:
+def _create_array(
+    files: dict[str, Buffer], name: str | None, shape: tuple[int, ...], pairs_per_shard: int, dtype: np.dtype[Any]
+) -> zarr.Array[Any]:
     return zarr.create_array(
         MemoryStore(store_dict=files),
         name=name,
         shape=shape,
         chunks=(1, *shape[1:]),
         shards=(pairs_per_shard, *shape[1:]),
-        dtype="uint8",
+        dtype=dtype,
         compressors=_COMPRESSOR,
         fill_value=0,
         dimension_names=("pair", "y", "x", "band"),

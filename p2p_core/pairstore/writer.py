@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ class BucketWriter:
 
     def __init__(self, root: Path, layout: StoreLayout, bucket: int, key: str) -> None:
         self.root, self.layout, self.bucket, self.key = root, layout, bucket, key
-        self._waiting: dict[str, list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]] = {split: [] for split in SPLITS}
+        self._waiting: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {split: [] for split in SPLITS}
         self._num_written = dict.fromkeys(SPLITS, 0)
         self._files: dict[str, FileEntry] = {}
         self._pairs: list[PairRecord] = []
@@ -68,8 +69,8 @@ class BucketWriter:
         split: str,
         source_id: str,
         pair_id: str,
-        input_HWC: NDArray[np.uint8],
-        target_HWC: NDArray[np.uint8],
+        input_HWC: NDArray[Any],
+        target_HWC: NDArray[Any],
         *,
         window: Window | None = None,
         attributes: Mapping[str, str] | None = None,
@@ -166,5 +167,5 @@ def _link_or_copy(source: Path, destination: Path) -> None:
             shutil.copyfile(source, destination)
 
 
-def _pixels_sha256(pixels_HWC: NDArray[np.uint8]) -> str:
+def _pixels_sha256(pixels_HWC: NDArray[Any]) -> str:
     return sha256_bytes(np.ascontiguousarray(pixels_HWC).tobytes())

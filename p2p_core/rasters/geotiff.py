@@ -35,7 +35,7 @@ from rasterio.windows import Window as RasterioWindow
 from p2p_core.errors import ConfigError, RasterError
 from p2p_core.geometry import Window
 from p2p_core.rasters.grid import Bounds, Grid, Transform
-from p2p_core.rasters.protocol import Raster, grid_of, require_inside
+from p2p_core.rasters.protocol import Raster, grid_of, measured_pixels, require_inside
 
 __all__ = [
     "GEOTIFF_SUFFIXES",
@@ -58,7 +58,8 @@ MAX_BLOCK_PIXELS = 2**28
 _EXACT_PX = 1e-6  # rasterio 1.4 cannot make a WarpedVRT with 0
 _AVERAGE_FROM = 2.0
 _UNMEASURED = -(2.0**20)
-"""What a warped pixel holds in float32 where the source has nothing: no integer of 16 bits is that."""
+_UNMEASURED_FLOAT = -(2.0**120)
+"""What a warped pixel holds where the source has nothing: no integer of 16 bits is the one, no measurement the other."""
 
 
 class DatasetRaster(Raster):
@@ -78,6 +79,7 @@ class DatasetRaster(Raster):
         self.transform: Transform | None = tuple(dataset.transform)[:6] if located else None
         nodata: float | None = warped_from.nodata if warped_from else dataset.nodata
         self.nodata: float | None = None if nodata is None else float(nodata)
+        self._nothing: float | None = dataset.nodata
         self.has_mask = dataset.nodata is None and MaskFlags.per_dataset in dataset.mask_flag_enums[0]
         self._dataset = dataset
         self._resources = resources
@@ -94,12 +96,10 @@ class DatasetRaster(Raster):
         with _gdal_errors(self.name):
             pixels_CHW = self._dataset.read(window=place)
             mask_HW = self._dataset.dataset_mask(window=place) if self.has_mask else None
-        nothing = _UNMEASURED if self.dtype != self._read_dtype else self.nodata
-        measured_HW = np.ones(pixels_CHW.shape[1:], np.bool_) if nothing is None else (pixels_CHW != nothing).any(axis=0)
-        if mask_HW is not None:
-            measured_HW = mask_HW != 0
+        measured_HW = measured_pixels(pixels_CHW, self._nothing, axis=0) if mask_HW is None else mask_HW != 0
         if self.dtype != self._read_dtype:
             np.floor(pixels_CHW + np.float32(0.5), out=pixels_CHW)
+        if self._nothing != self.nodata:
             pixels_CHW[:, ~measured_HW] = self.nodata or 0
         return np.ascontiguousarray(np.moveaxis(pixels_CHW, 0, 2), dtype=self.dtype), measured_HW
 
@@ -145,6 +145,7 @@ def warped(
         scale_x, scale_y = source_px_per_grid_px(grid_of(source), grid)
         name = resampling or choose_resampling(scale_x, scale_y)
         small_integers = source.dtype.kind in "ui" and source.dtype.itemsize <= 2
+        nothing = _UNMEASURED if small_integers else _UNMEASURED_FLOAT if source.dtype.kind == "f" else source.nodata
         view = WarpedVRT(
             dataset,
             crs=parse_crs(crs),
@@ -154,7 +155,7 @@ def warped(
             resampling=Resampling[name],
             tolerance=_EXACT_PX,
             dtype="float32" if small_integers else None,
-            **({"nodata": _UNMEASURED} if small_integers else {}),
+            nodata=nothing,
             XSCALE=repr(min(1.0, 1 / scale_x)),
             YSCALE=repr(min(1.0, 1 / scale_y)),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -12,7 +13,7 @@ from p2p_core.errors import RasterError
 from p2p_core.geometry import Window
 from p2p_core.rasters.grid import Bounds, Grid, Transform, window_bounds
 
-__all__ = ["Raster", "bounds", "full_window", "grid_of", "require_inside"]
+__all__ = ["Raster", "bounds", "full_window", "grid_of", "measured_pixels", "require_inside"]
 
 
 class Raster(Protocol):
@@ -46,9 +47,7 @@ class Raster(Protocol):
     def read_measured(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """As `read`, and (height, width): which pixels hold a measurement, so not `nodata` in all bands. Raises as `read`."""
         pixels = self.read(window)
-        if self.nodata is None:
-            return pixels, np.ones(pixels.shape[:2], np.bool_)
-        return pixels, (pixels != self.nodata).any(axis=-1)
+        return pixels, measured_pixels(pixels, self.nodata)
 
     def close(self) -> None: ...
 
@@ -57,6 +56,15 @@ class Raster(Protocol):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def measured_pixels(pixels: NDArray[Any], nodata: float | None, *, axis: int = -1) -> NDArray[np.bool_]:
+    """Which are not `nodata`, a number or NaN, in all bands; those lie along `axis`."""
+    if nodata is None:
+        return np.ones(np.delete(pixels.shape, axis), np.bool_)
+    nothing = np.isnan(pixels) if math.isnan(nodata) else pixels == nodata
+    measured: NDArray[np.bool_] = ~nothing.all(axis=axis)
+    return measured
 
 
 def full_window(raster: Raster) -> Window:

@@ -7,7 +7,7 @@ uninterrupted one would have seen. Legend: N pairs, H W pixels, C bands or chann
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ class Batch:
 class PairArrays(Protocol):
     """A split small enough to hold whole (`pairstore.PairSplit`)."""
 
-    def read_all(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]: ...
+    def read_all(self) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
 
 class ResidentPairs:
@@ -42,8 +42,8 @@ class ResidentPairs:
 
     def __init__(
         self,
-        input_NHWC: NDArray[np.uint8],
-        target_NHWC: NDArray[np.uint8],
+        input_NHWC: NDArray[Any],
+        target_NHWC: NDArray[Any],
         device: torch.device,
         encodings: tuple[Encoding, Encoding],
     ) -> None:
@@ -62,11 +62,17 @@ class ResidentPairs:
         return height, width
 
 
-def _to_device(pixels_NHWC: NDArray[np.uint8], encoding: Encoding, device: torch.device) -> Tensor:
+def _to_device(pixels_NHWC: NDArray[Any], encoding: Encoding, device: torch.device) -> Tensor:
     if encoding.resident == "pixels":
+        if pixels_NHWC.dtype == np.uint16:
+            pixels_NHWC = (pixels_NHWC ^ np.uint16(_WORD_OFFSET)).view(np.int16)
         return torch.from_numpy(np.ascontiguousarray(pixels_NHWC.transpose(0, 3, 1, 2))).to(device)
     # One by one: what a conversion needs on its way is several times what it leaves.
     return torch.stack([torch.from_numpy(encoding.to_resident(image)).permute(2, 0, 1) for image in pixels_NHWC]).to(device)
+
+
+_WORD_OFFSET = 1 << 15
+"""PyTorch flips and joins no uint16 everywhere: int16 that are so much less stand for them."""
 
 
 class Batches:
@@ -142,7 +148,9 @@ def _resized(resident_NCHW: Tensor, size_px: int, encoding: Encoding) -> Tensor:
 def to_network(resident_NCHW: Tensor, encoding: Encoding) -> Tensor:
     """What is resident -> what `Encoding.to_network` gives for arrays; channels-last, which convolutions run fastest on."""
     if encoding.resident == "pixels":
-        network_NCHW = resident_NCHW.float() / 127.5 - 1
+        offset = _WORD_OFFSET if encoding.dtype == np.uint16 else 0
+        values_NCHW = resident_NCHW.float()
+        network_NCHW: Tensor = encoding.scaled(values_NCHW + offset if offset else values_NCHW)
     elif encoding.resident == "network":
         network_NCHW = resident_NCHW
     else:

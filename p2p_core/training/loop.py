@@ -91,7 +91,7 @@ def _prepare(config: RunConfig, data: Path, run_dir: Path, tracker: Tracker, dev
     _require_widths(config, source, target, data)
     input_NHWC, target_NHWC = store.split("train").read_all()
     pairs = ResidentPairs(input_NHWC, target_NHWC, device, (source, target))
-    times = times_an_epoch(input_NHWC, config.oversample_rare)
+    times = times_an_epoch(input_NHWC, config.oversample_rare, source)
     batches = Batches(pairs, config.augment, config.batch_size, config.seed, times)
     validation = Validation(*store.split("val").read_all(), (source, target), config.augment.crop_px, run_dir / "sheets")
     state = make_state(config, device)
@@ -165,7 +165,7 @@ def _set_learning_rate(state: TrainingState, config: RunConfig) -> None:
 
 
 def _log_losses(run: _Run, means: Mapping[str, float], images_per_s: float) -> dict[str, float]:
-    """Log losses; L1 in grey levels of 255, as every L1 a person reads; of Lab and one-hot, in 255ths of the range."""
+    """Log losses; L1 in grey levels of 255, as every L1 a person reads; of Lab, one-hot and bands, in 255ths of the range."""
     if not all(math.isfinite(value) for value in means.values()):
         broken = ", ".join(name for name, value in means.items() if not math.isfinite(value))
         raise DivergenceError(

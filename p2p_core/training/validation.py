@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +26,14 @@ class Validation:
     """Fixed pairs of the validation split, evenly spread, cut to whole lattice cells.
 
     Args:
-        input_NHWC, target_NHWC: uint8 pairs.
+        input_NHWC, target_NHWC: pairs of the encodings.
         sheets: the directory sheets are written to.
     """
 
     def __init__(
         self,
-        input_NHWC: NDArray[np.uint8],
-        target_NHWC: NDArray[np.uint8],
+        input_NHWC: NDArray[Any],
+        target_NHWC: NDArray[Any],
         encodings: tuple[Encoding, Encoding],
         crop_px: int,
         sheets: Path,
@@ -51,8 +52,9 @@ class Validation:
 
     def score(self, generator: UNet, norm: NormMode) -> dict[str, float]:
         """L1 in grey levels; gradient and checkerboard energy as ratios to the targets'. Leaves the mode as it was."""
-        generated = self._generate(generator, norm, self.input_NHWC)
-        truth = self.target_NHWC
+        levels = self.encodings[1].to_grey_levels
+        generated = levels(self._generate(generator, norm, self.input_NHWC))
+        truth = levels(self.target_NHWC)
         return {
             f"{norm}_l1": float(l1(generated, truth).mean()),
             f"{norm}_gradient_energy_ratio": energy_ratio(gradient_energy, generated, truth),
@@ -73,7 +75,7 @@ class Validation:
         save_png(contact_sheet(columns), path)
         return path
 
-    def _generate(self, generator: UNet, norm: NormMode, input_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _generate(self, generator: UNet, norm: NormMode, input_NHWC: NDArray[Any]) -> NDArray[Any]:
         was_training = generator.training
         generator.eval()
         set_norm_mode(generator, norm)

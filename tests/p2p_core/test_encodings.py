@@ -178,7 +178,10 @@ def test_gray_pictures_are_taken_where_they_can_be_meant() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("lab", "Unknown encoding 'lab'.* rgb, gray, lab_l, lab_ab, palette:PALETTE, one_hot:PALETTE; palettes are facades"),
+        (
+            "lab",
+            "Unknown encoding 'lab'.* rgb, gray, lab_l, lab_ab, palette:PALETTE, one_hot:PALETTE, bands:...; palettes",
+        ),
         ("one_hot", "Unknown encoding 'one_hot'"),
         ("gray:camvid", "Unknown encoding"),
         ("one_hot:kitti", "Unknown palette 'kitti'.* facades, camvid, cityscapes"),

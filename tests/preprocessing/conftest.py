@@ -32,13 +32,13 @@ def write_picture(path: Path, pixels_HWC: Pixels) -> Path:
 
 def write_geotiff(
     path: Path,
-    pixels_HWC: Pixels,
+    pixels_HWC: NDArray[np.generic],
     *,
     crs: str = "EPSG:4326",
     west: float = 10.0,
     north: float = 50.0,
     pixel: float = 0.1,
-    nodata: int | None = None,
+    nodata: float | None = None,
 ) -> Path:
     height_px, width_px, bands = pixels_HWC.shape
     with rasterio.open(
@@ -48,7 +48,7 @@ def write_geotiff(
         height=height_px,
         width=width_px,
         count=bands,
-        dtype="uint8",
+        dtype=pixels_HWC.dtype.name,
         crs=crs,
         transform=rasterio.Affine(pixel, 0, west, 0, -pixel, north),
         nodata=nodata,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from p2p_core.encodings import encoding
+from p2p_core.errors import StoreError
 from p2p_core.pairstore import PairStore
 from p2p_core.pairstore.diff import diff_versions
 from p2p_core.pairstore.export import export_folders
@@ -90,6 +92,36 @@ def test_every_encoding_is_shown_as_the_picture_it_is_stored_as(
     second = build((tmp_path / "out",), tmp_path / "second", DirectorySplit(), **encodings)
     assert pixels(second) == pixels(first)
     assert second.manifest.counts == first.manifest.counts
+
+
+@pytest.mark.parametrize("name", ["bands:1:uint16:0:3000", "bands:3:uint16", "bands:1:uint8", "bands:3:uint8:10:200"])
+def test_measurements_that_png_holds_come_back_bit_for_bit(tmp_path: Path, name: str) -> None:
+    own, encodings = encoding(name), {"input_encoding": name, "target_encoding": name}
+    rng = np.random.default_rng(0)
+    for role in ("A", "B"):
+        (tmp_path / role).mkdir()
+        for i in range(6):
+            pixels_HWC = rng.integers(0, np.iinfo(own.dtype).max, (16, 16, own.bands)).astype(own.dtype)
+            assert cv2.imwrite(str(tmp_path / role / f"{i}.png"), pixels_HWC[..., ::-1])
+    first = build((tmp_path / "A", tmp_path / "B"), tmp_path / "first", NameSplit(), **encodings)
+    assert export_folders(first, tmp_path / "out").num_there == 0
+    assert export_folders(first, tmp_path / "out").num_there == 6
+    second = build((tmp_path / "out",), tmp_path / "second", DirectorySplit(), **encodings)
+    assert pixels(second) == pixels(first)
+    assert second.manifest.counts == first.manifest.counts
+
+
+def test_measurements_that_png_does_not_hold_are_refused_by_name(tmp_path: Path, save_geotiff) -> None:
+    rng = np.random.default_rng(0)
+    for role, bands, dtype in (("A", 4, np.uint16), ("B", 1, np.float32)):
+        (tmp_path / role).mkdir()
+        save_geotiff(tmp_path / role / "a.tif", rng.uniform(0, 99, (16, 16, bands)).astype(dtype))
+    names = {"input_encoding": "bands:4:uint16:0:99", "target_encoding": "bands:1:float32:0:99"}
+    store = build((tmp_path / "A", tmp_path / "B"), tmp_path / "store", NameSplit(), **names)
+    message = "pairs bands:4:uint16:0:99 and bands:1:float32:0:99, which no PNG holds.*the same 1 or 3 bands"
+    with pytest.raises(StoreError, match=message):
+        export_folders(store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_pairs_of_the_same_pixels_are_not_taken_for_one_picture_twice(tmp_path, made_builder) -> None:

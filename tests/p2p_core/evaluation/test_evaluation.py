@@ -53,7 +53,7 @@ def test_a_blur_loses_gradient_energy_and_a_checkerboard_shows() -> None:
 def test_the_affine_baseline_finds_an_affine_world_exactly(images: np.ndarray) -> None:
     matrix = np.array([[0.5, 0.2, 0.0], [0.1, 0.5, 0.1], [0.0, 0.2, 0.6]])
     target = np.rint(images @ matrix + 12).astype(np.uint8)
-    fitted = AffineColourMap.fit(images, target)
+    fitted = AffineColourMap.fit(images, target, encoding("rgb"), encoding("rgb"))
     assert l1(fitted(images), target).max() < 0.5
     assert fitted.matrix == pytest.approx(matrix, abs=0.01)
 

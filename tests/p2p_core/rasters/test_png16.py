@@ -13,7 +13,7 @@ from PIL import Image
 
 from p2p_core.errors import RasterError
 from p2p_core.geometry import Window
-from p2p_core.rasters.png16 import upright
+from p2p_core.rasters.png16 import encode_16_bit, upright
 from p2p_core.rasters.protocol import full_window
 from p2p_core.rasters.registry import open_raster
 
@@ -35,6 +35,22 @@ def test_every_bit_and_band_is_kept_whole_and_by_window(tmp_path: Path, bands: i
         assert (raster.height_px, raster.width_px, raster.bands, raster.dtype) == (19, 23, bands, np.uint16)
         np.testing.assert_array_equal(raster.read(full_window(raster)), written_HWC)
         np.testing.assert_array_equal(raster.read(Window(3, 5, 7, 11)), written_HWC[3:10, 5:16])
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_what_is_encoded_is_read_back_here_and_by_others_with_its_text(tmp_path: Path, bands: int) -> None:
+    pixels_HWC = np.random.default_rng(bands).integers(0, 2**16, (19, 23, bands), dtype=np.uint16)
+    data = encode_16_bit(pixels_HWC, {"p2p:pair_id": "train/tür"})
+    assert data == encode_16_bit(pixels_HWC, {"p2p:pair_id": "train/tür"})
+    (tmp_path / "a.png").write_bytes(data)
+    with open_raster(tmp_path / "a.png") as raster:
+        assert raster.dtype == np.uint16
+        np.testing.assert_array_equal(raster.read(full_window(raster)), pixels_HWC)
+    with rasterio.open(tmp_path / "a.png") as file:
+        np.testing.assert_array_equal(file.read().transpose(1, 2, 0), pixels_HWC)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.info["p2p:pair_id"] == "train/tür"
+        picture.load()
 
 
 @pytest.mark.parametrize("kept", [100, 200, -12, -1])

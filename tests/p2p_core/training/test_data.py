@@ -62,6 +62,30 @@ def test_jitter_resizes_before_the_crop() -> None:
     assert float(steps.mean()) == pytest.approx(12 / 16, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("name", "most"), [("bands:5:uint16:100:60000", 65535), ("bands:1:uint16", 65535), ("bands:2:float32:-1:1", 1.5)]
+)
+@pytest.mark.parametrize("mirror", [False, True])
+def test_batches_of_measurements_are_what_the_encoding_makes_of_them(name: str, most: float, mirror: bool) -> None:
+    own = encoding(name)
+    images = np.random.default_rng(8).uniform(0, most, (6, 12, 12, own.bands)).astype(own.dtype)
+    pairs = ResidentPairs(images, images, torch.device("cpu"), (own, own))
+    assert pairs.input_NCHW.element_size() == own.dtype.itemsize, "no more than the pixels is kept"
+    batch = Batches(pairs, AugmentConfig(crop_px=12, mirror=mirror), 6, seed=7).at(0)
+    found = {image.tobytes() for image in batch.input_NCHW.permute(0, 2, 3, 1).numpy()}
+    expected = [own.to_network(image) for image in images]
+    assert found <= {image.tobytes() for image in (*expected, *(np.ascontiguousarray(e[:, ::-1]) for e in expected))}
+    assert len(found) == 6
+
+
+def test_measurements_are_resized_in_their_own_units() -> None:
+    own = encoding("bands:1:uint16:0:1000")
+    ramp = np.broadcast_to(np.arange(0, 1200, 100, dtype=np.uint16)[:, np.newaxis], (2, 12, 12, 1))
+    pairs = ResidentPairs(ramp, ramp, torch.device("cpu"), (own, own))
+    image = Batches(pairs, AugmentConfig(resize_px=24, crop_px=24, mirror=False), 2, seed=0).at(0).input_NCHW[0, 0]
+    assert float(image[0, 12]) == pytest.approx((575 / 500) - 1, abs=1e-5)
+
+
 @pytest.mark.parametrize("resize_px", [None, 12, 18])
 def test_batches_of_any_encoding_are_what_the_encoding_makes_of_the_pixels(resize_px: int | None) -> None:
     """12 px are the pairs' own size. Resized, classes stay classes, and L stays beside its ab."""

@@ -1,0 +1,57 @@
+"""What a source did not measure: how it is told there, and how in the output. Legend: H W pixels, C bands."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2p_core.rasters.protocol import Raster
+
+__all__ = ["Nodata", "hidden_pixels", "mark_nodata", "nodata_of", "nodata_of_output"]
+
+Nodata = int | float | Literal["NaN"]
+"""JSON has no NaN; the attribute `nodata` of a Zarr array is written the same way."""
+
+
+def nodata_of(raster: Raster) -> Nodata | None:
+    """The value that marks pixels of a source; None where none of its values can be that.
+
+    Floats may always hold NaN: a source that declares nothing may hold some all the same.
+    """
+    if raster.dtype.kind == "f":
+        return "NaN" if raster.nodata is None or not math.isfinite(raster.nodata) else float(raster.nodata)
+    limits = np.iinfo(raster.dtype)
+    value = raster.nodata
+    return int(value) if value is not None and float(value).is_integer() and limits.min <= value <= limits.max else None
+
+
+def nodata_of_output(nodata: Nodata | None, dtype: np.dtype[Any]) -> Nodata | None:
+    """The same value where the output can hold it; else NaN of floats and 0 of integers."""
+    if nodata is None:
+        return None
+    if dtype.kind == "f":
+        return "NaN"
+    fits = nodata != "NaN" and float(nodata).is_integer() and 0 <= nodata <= np.iinfo(dtype).max
+    return int(nodata) if fits else 0
+
+
+def hidden_pixels(source_HWC: NDArray[Any], nodata: Nodata | None) -> NDArray[np.bool_]:
+    """(H, W): `nodata` in all bands, or in any band no number."""
+    hidden_HW = np.zeros(source_HWC.shape[:2], np.bool_)
+    if nodata is not None and nodata != "NaN":
+        hidden_HW |= (source_HWC == nodata).all(axis=-1)
+    if source_HWC.dtype.kind == "f":
+        hidden_HW |= ~np.isfinite(source_HWC).all(axis=-1)
+    return hidden_HW
+
+
+def mark_nodata(generated_HWC: NDArray[Any], hidden_HW: NDArray[np.bool_], nodata: Nodata) -> None:
+    """Carry the source's nodata over, in place: hidden pixels become `nodata`, and no other pixel has its look."""
+    value = float(nodata)
+    if not math.isnan(value):
+        collides_HW = (generated_HWC == value).all(axis=-1) & ~hidden_HW
+        generated_HWC[collides_HW, 0] = value + 1 if value < np.iinfo(generated_HWC.dtype).max else value - 1
+    generated_HWC[hidden_HW] = value
