@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from p2p_core.config import Config
+from p2p_core.digests import remembered_digests
 from p2p_core.errors import EmptySourceError, StoreError
 from p2p_core.executor import Executor
 from p2p_core.pairstore.assemble import assemble_version
@@ -19,7 +20,7 @@ from p2p_core.pairstore.layout import SPLITS, StoreLayout
 from p2p_core.pairstore.manifest import DatasetSpec, Manifest, build_key, read_manifest
 from p2p_core.pairstore.schema import SourceRecord
 from p2p_core.pairstore.verify import version_problems
-from p2p_core.pairstore.versions import build_lock, building_path, current_version, find_version, publish, set_current
+from p2p_core.pairstore.versions import DIGESTS, build_lock, building_path, current_version, find_version, publish, set_current
 from p2p_core.pairstore.writer import BucketCommit, read_commit
 from p2p_core.progress import Progress
 from preprocessing.buckets import BucketTask, Origin, make_bucket
@@ -71,18 +72,22 @@ def build_dataset(
         P2PError: the sources do not fit together, as the builder says.
     """
     started_s = time.monotonic()
-    sources = _ordered(builder.sources())
-    with build_lock(out):
-        work = _Work(builder, out, split_rule, layout or StoreLayout(), sources)
-        known = find_version(out, work.build_key)
-        if known is not None and not any(version_problems(known)):
-            unchanged, version, manifest = work.return_to(known), known, read_manifest(known)
-            origins: list[Origin] = ["reused"] * len(work.tasks)
-        else:
-            unchanged, origins = False, work.run(executor, progress)
-            version, manifest = work.finish(executor)
-        if describe:
-            describe(out)
+    with remembered_digests(out / DIGESTS) as digests:
+        sources = _ordered(builder.sources())
+        with build_lock(out):
+            work = _Work(builder, out, split_rule, layout or StoreLayout(), sources)
+            known = find_version(out, work.build_key)
+            if known is not None and not any(version_problems(known)):
+                unchanged, version, manifest = work.return_to(known), known, read_manifest(known)
+                origins: list[Origin] = ["reused"] * len(work.tasks)
+            else:
+                unchanged, origins = False, work.run(executor, progress)
+                version, manifest = work.finish(executor)
+                for name, entry in manifest.files.items():
+                    digests.note(version / name, entry.sha256)
+            if describe:
+                describe(out)
+            digests.save()
     return _summary(version, manifest, origins, started_s, unchanged=unchanged)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from p2p_core.digests import file_digest
 from p2p_core.errors import StoreError
-from p2p_core.files import Problem, sha256_file
+from p2p_core.files import Problem
 from p2p_core.pairstore.manifest import MANIFEST, FileEntry, read_manifest, version_name
 from p2p_core.pairstore.versions import VERSIONS, current_version, is_version
 
@@ -55,17 +56,18 @@ def version_problems(version_path: Path) -> Iterator[Problem]:
 
 def file_problems(root: Path, files: Mapping[str, FileEntry]) -> Iterator[Problem]:
     """The files under `root` that are absent or do not hold the bytes they should. Every core hashes."""
+    digest_of = file_digest()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda name: _file_problem(root / name, name, files[name]), sorted(files))
+        found = pool.map(lambda name: _file_problem(root / name, name, files[name], digest_of), sorted(files))
         yield from (problem for problem in found if problem)
 
 
-def _file_problem(path: Path, name: str, entry: FileEntry) -> Problem | None:
+def _file_problem(path: Path, name: str, entry: FileEntry, digest_of: Callable[[Path], str]) -> Problem | None:
     try:
         size_bytes = path.stat().st_size
         if size_bytes != entry.size_bytes:
             return Problem(name, f"has {size_bytes} bytes instead of {entry.size_bytes}")
-        if sha256_file(path) != entry.sha256:
+        if digest_of(path) != entry.sha256:
             return Problem(name, "holds other bytes than were written: its sha256 does not fit")
     except FileNotFoundError:
         return Problem(name, "is missing")

@@ -4,6 +4,7 @@ STORE/current                 names the current version; replaced atomically, la
 STORE/versions/<digest>/      complete and immutable
 STORE/building/<build key>/   a build under way or killed; the same build resumes in it
 STORE/card/                   describes the current version; derived, absent until a build has written it (`p2p_core/card/`)
+STORE/digests.json            what this machine's files were last found to hold; may be removed at any time
 STORE/.lock                   held by the one process that builds
 """
 
@@ -24,6 +25,7 @@ __all__ = [
     "BUILDING",
     "CARD",
     "CURRENT",
+    "DIGESTS",
     "VERSIONS",
     "build_lock",
     "building_path",
@@ -38,9 +40,9 @@ __all__ = [
     "version_before",
 ]
 
-CURRENT, VERSIONS, BUILDING, LOCK, CARD = "current", "versions", "building", ".lock", "card"
-_OWN = {CURRENT, VERSIONS, BUILDING, LOCK}
-_HALF_WRITTEN = (f".{CURRENT}.*.partial", f".{CARD}.*.partial")  # of a build killed while it wrote `current` or the card
+CURRENT, VERSIONS, BUILDING, LOCK, CARD, DIGESTS = "current", "versions", "building", ".lock", "card", "digests.json"
+_OWN = {CURRENT, VERSIONS, BUILDING, LOCK, DIGESTS}
+_HALF_WRITTEN = tuple(f".{name}.*.partial" for name in (CURRENT, CARD, DIGESTS))  # of a build killed while it wrote them
 
 
 def is_version(path: Path) -> bool:

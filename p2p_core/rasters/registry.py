@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from p2p_core.digests import file_digest
 from p2p_core.errors import ConfigError, EmptySourceError, RasterError
-from p2p_core.files import sha256_file, sha256_json
+from p2p_core.files import sha256_json
 from p2p_core.rasters.geotiff import open_geotiff
 from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.protocol import Raster
@@ -74,16 +75,17 @@ def source_digest(path: Path) -> str:
         ConfigError: a map style that is none.
     """
     _require_present(path)
+    digest_of = file_digest()
     try:
         if path.is_dir():
             files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
-            return sha256_json([[name, sha256_file(file)] for name, file in files])
+            return sha256_json([[name, digest_of(file)] for name, file in files])
         if path.suffix.lower() == ".vrt":
             with open_geotiff(path) as raster:
-                return sha256_json([[file.name, sha256_file(file)] for file in raster.files])
+                return sha256_json([[file.name, digest_of(file)] for file in raster.files])
         if is_vector(path) and len(layers := layer_files(path)) > 1:
-            return sha256_json([[name, sha256_file(file)] for name, file in layers.items()])
-        return sha256_file(path)
+            return sha256_json([[name, digest_of(file)] for name, file in layers.items()])
+        return digest_of(path)
     except OSError as error:
         raise RasterError(f"{path} cannot be read: {error}", remedy="Make it readable for this user") from error
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from p2p_core.config import Config
 from p2p_core.files import sha256_json
+from p2p_core.pairstore.versions import DIGESTS
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
 
 Pixels = NDArray[np.uint8]
@@ -146,8 +147,12 @@ def made_builder() -> type[MadeBuilder]:
 
 @pytest.fixture
 def tree() -> Callable[[Path], dict[str, bytes]]:
-    """Every file under a directory by its relative path."""
-    return lambda root: {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    """Every file under a directory by its relative path, but for what is remembered of this machine's files."""
+    return lambda root: {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and path.name != DIGESTS
+    }
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,6 +14,7 @@ import pytest
 from p2p_core.errors import EmptySourceError
 from p2p_core.pairstore import PairStore, verify_store
 from p2p_core.pairstore.layout import StoreLayout
+from p2p_core.pairstore.versions import DIGESTS
 from preprocessing.build import build_dataset
 from preprocessing.folders import FoldersBuilder, FoldersParameters
 from preprocessing.split import DirectorySplit, Fractions, NameSplit
@@ -64,14 +67,14 @@ def test_any_executor_and_any_order_of_sources_make_the_same_bytes(tmp_path, pho
 
 def test_a_rerun_decodes_nothing_and_leaves_every_file_alone(tmp_path, made_builder) -> None:
     first = build_dataset(made_builder(content()), tmp_path, SPLIT, layout=LAYOUT)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name not in (".lock", DIGESTS)}
     again = made_builder(content())
     second = build_dataset(again, tmp_path, SPLIT, layout=LAYOUT)
     assert second.unchanged
     assert not first.unchanged
     assert again.built == []
     assert (second.digest, second.counts, second.version_path) == (first.digest, first.counts, first.version_path)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"} == before
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name not in (".lock", DIGESTS)} == before
 
 
 @pytest.mark.parametrize(
@@ -116,6 +119,22 @@ def test_going_back_to_what_was_built_before_builds_nothing(tmp_path, made_build
     assert builder.built == []
     assert not back.unchanged
     assert PairStore.open(tmp_path).version_path == back.version_path == first.version_path
+
+
+def test_what_is_remembered_of_files_hides_no_damage(tmp_path, made_builder, monkeypatch, tree) -> None:
+    first = build_dataset(made_builder(content()), tmp_path, SPLIT, layout=LAYOUT)
+    expected, now_ns = tree(tmp_path), time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns() + 10 * 10**9)  # the files are old now, and will be remembered
+    assert build_dataset(made_builder(content()), tmp_path, SPLIT, layout=LAYOUT).unchanged
+    known = json.loads((tmp_path / DIGESTS).read_bytes())
+    assert len(known) == len(tree(first.version_path)) - 1  # all but the manifest, which has its own digest
+    shard = next(path for path in sorted(first.version_path.rglob("c/*/0/0/0")))
+    times, data = shard.stat(), bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 0x40
+    shard.write_bytes(data)
+    os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert not build_dataset(made_builder(content()), tmp_path, SPLIT, layout=LAYOUT).unchanged
+    assert tree(tmp_path) == expected
 
 
 @pytest.mark.parametrize("victim", ["train/input/c", "pairs.parquet", "manifest.json", "current"])
