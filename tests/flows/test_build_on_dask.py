@@ -25,9 +25,9 @@ LAYOUT = StoreLayout(num_buckets=16, pairs_per_shard=4)
 
 @pytest.fixture
 def builder(tmp_path: Path) -> FoldersBuilder:
-    """80 side-by-side pictures of 2 x 48x48 px."""
+    """60 side-by-side pictures of 2 x 48x48 px."""
     (tmp_path / "pictures").mkdir()
-    for i in range(80):
+    for i in range(60):
         pixels = np.random.default_rng(i).integers(0, 256, (48, 96, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "pictures" / f"{i:03d}.png")
     return FoldersBuilder((tmp_path / "pictures",), FoldersParameters(layout="side_by_side"))

@@ -109,7 +109,7 @@ def written_files(store: Path) -> list[Path]:
     return [file for file in files_of(store) if file.name != ".lock"]
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_change_of_any_byte_of_any_file_is_found_and_the_file_named(damaged: Path, data: st.DataObject) -> None:
     file = data.draw(st.sampled_from(written_files(damaged)))
@@ -125,7 +125,7 @@ def test_any_change_of_any_byte_of_any_file_is_found_and_the_file_named(damaged:
     assert bad(damaged) == []
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.data())
 def test_any_truncation_deletion_swap_or_addition_is_found_and_named(damaged: Path, data: st.DataObject) -> None:
     files = [file for file in written_files(damaged) if file.name != "current"]
