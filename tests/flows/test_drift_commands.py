@@ -66,6 +66,7 @@ def test_a_refused_version_is_looked_at_and_accepted(
     assert [Path(found[side]).name for side in ("before", "after")] == [current, other]
     assert {row["measure"]: row["drift"] for row in found["measured"] if row["beyond"]} == {"sources_gone": 0.375}
     assert call(capsys, "use", f"{store}@{current}")[0] == 0
+    assert current in (store / "card" / "README.md").read_text()
     assert PairStore.open(store).version_path.name == current
 
 

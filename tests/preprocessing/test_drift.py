@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +208,24 @@ def test_a_damaged_current_version_is_no_reason_to_take_any_other(tmp_path, buil
     assert (tmp_path / "store" / "current").read_text().strip() == first.version_path.name
 
 
+def test_measurements_are_compared_in_shares_of_their_range(tmp_path: Path) -> None:
+    rng, stores = np.random.default_rng(0), []
+    for name, high in (("a", 20_000), ("b", 40_000)):
+        (tmp_path / name / "pictures").mkdir(parents=True)
+        for i in range(8):
+            pixels = rng.integers(10_000, high, (16, 32), dtype=np.uint16)
+            cv2.imwrite(str(tmp_path / name / "pictures" / f"{i}.png"), pixels)
+        half = {"input_encoding": "bands:1:uint16", "target_encoding": "bands:1:uint16"}
+        parameters = FoldersParameters.parse({"layout": "side_by_side", **half}, where="test")
+        builder = FoldersBuilder((tmp_path / name / "pictures",), parameters)
+        build_dataset(builder, tmp_path / name / "store", ALL_TRAIN, layout=LAYOUT)
+        stores.append(PairStore.open(tmp_path / name / "store"))
+    found = {(m.measure, m.of): m.drift for m in measure_drift(*stores, LIMITS).measured}
+    assert found["std_ratio", "input band 1"] == pytest.approx(3, abs=0.1)
+    assert found["mean_shift", "input band 1"] == pytest.approx(10_000 / (10_000 / 12**0.5), abs=0.2)
+    assert found["distribution", "target band 1"] == pytest.approx(2 / 3, abs=0.05)
+
+
 def test_other_encodings_cannot_be_compared(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 16, 32, 3), dtype=np.uint8)
     colour = store_of(tmp_path / "a", pixels)
@@ -246,49 +262,3 @@ def test_only_versions_of_a_store_that_are_what_was_written_can_be_used(tmp_path
     with pytest.raises(StoreError, match=r"pairs.parquet has 0 bytes instead of .*not made current"):
         use_version(first.version_path)
     assert PairStore.open(store).version_path == second.version_path
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from p2p_core.pairstore.layout import StoreLayout
-from preprocessing.build import build_dataset
-from preprocessing.drift import DriftLimits, refuse_drift
-from preprocessing.folders import FoldersBuilder, FoldersParameters
-from preprocessing.split import Fractions, NameSplit
-
-pictures, out, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-
-def die(name, arguments):
-    if (name == "os.rename" and moment == "published" and Path(arguments[1]).parent.name == "versions") or (
-        name == "shutil.rmtree" and moment == "refused" and Path(arguments[0]).name == "building"
-    ):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(die)
-build_dataset(
-    FoldersBuilder((pictures,), FoldersParameters(layout="side_by_side")), out,
-    NameSplit(fractions=Fractions(train=1.0, val=0.0, test=0.0)), layout=StoreLayout(num_buckets=5, pairs_per_shard=4),
-    admit=lambda current, version: refuse_drift(current, version, DriftLimits()),
-)
-"""
-
-
-@pytest.mark.parametrize("moment", ["published", "refused"])
-def test_a_build_killed_around_its_refusal_leaves_the_version_before_current(tmp_path: Path, moment: str) -> None:
-    rng = np.random.default_rng(0)
-    store = store_of(tmp_path, rng.integers(0, 128, (12, 16, 32, 3), dtype=np.uint8))
-    darker = write_pictures(tmp_path / "darker", rng.integers(64, 255, (12, 16, 32, 3), dtype=np.uint8))
-    command = [sys.executable, "-c", KILLED, str(darker), str(store.path), moment]
-    assert subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == -9
-    assert PairStore.open(store.path).version_path == store.version_path
-    with pytest.raises(DriftError):
-        build_dataset(
-            FoldersBuilder((darker,), FoldersParameters(layout="side_by_side")),
-            store.path,
-            ALL_TRAIN,
-            layout=LAYOUT,
-            admit=admit,
-        )
-    assert PairStore.open(store.path).version_path == store.version_path
-    assert verify_store(store.path) == []
