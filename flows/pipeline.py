@@ -12,6 +12,7 @@ from typing import TypeVar
 from prefect import flow, task
 
 from flows.services.artifacts import publish_table
+from flows.services.dataset_artifacts import publish_dataset
 from flows.services.models import ResolvedModel
 from flows.services.training_protocol import TrainingOutcome
 from flows.steps.book import Done, Step, sole_use
@@ -46,7 +47,10 @@ def pipeline(request: PipelineRequest) -> PipelineSummary:
         sources = done(sources_task(request))
         pairs = done(build_task(request, sources))
         photo_builders: tuple[PhotoBuilderName, ...] = ("edges", "colour") if request.photos else ()
-        of_photos = {f"{builder} dataset": done(photos_task(request, builder)).digest for builder in photo_builders}
+        of_photos = {builder: done(photos_task(request, builder)) for builder in photo_builders}
+        publish_dataset(request.out / "pairs", pairs)
+        for builder, dataset in of_photos.items():
+            publish_dataset(request.out / builder, dataset)
         trained = done(train_task(request, pairs))
         evaluation = done(evaluate_task(request, pairs, trained))
         chosen = done(promote_task(request, trained, evaluation))
@@ -58,7 +62,7 @@ def pipeline(request: PipelineRequest) -> PipelineSummary:
             "map": sources.map_digest,
             "aerial": sources.aerial_digest,
             "dataset": pairs.digest,
-            **of_photos,
+            **{f"{builder} dataset": dataset.digest for builder, dataset in of_photos.items()},
             "model bundle": chosen.model.digest,
             "scene": scene.output_digest,
             "xyz": tiles.output_digest,

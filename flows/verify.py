@@ -11,7 +11,7 @@ from p2p_core.files import Problem
 
 __all__ = ["Kind", "kind_of", "verify_any"]
 
-Kind = Literal["pair store", "model bundle", "archive output"]
+Kind = Literal["pair store", "picture export", "model bundle", "archive output"]
 
 
 def kind_of(path: Path) -> Kind:
@@ -19,7 +19,11 @@ def kind_of(path: Path) -> Kind:
     for kind, names in _MARKS.items():
         if any((path / name).exists() for name in names):
             return kind
-    there = "holds neither a pair store, nor a model bundle, nor an archive output" if path.exists() else "does not exist"
+    there = (
+        "holds neither a pair store, nor pictures of one, nor a model bundle, nor an archive output"
+        if path.exists()
+        else "does not exist"
+    )
     raise EmptySourceError(
         f"{path} {there}", remedy="Give what `p2p build`, `p2p train` (its RUN/bundle) or `p2p translate` made"
     )
@@ -27,6 +31,7 @@ def kind_of(path: Path) -> Kind:
 
 _MARKS: dict[Kind, tuple[str, ...]] = {
     "pair store": ("current", "versions", "building", "manifest.json"),
+    "picture export": (".p2p-export.json", ".p2p-export.sha256"),
     "archive output": ("job.json", "image.zarr"),
     "model bundle": ("checksums.json", "model.json"),
 }
@@ -44,6 +49,12 @@ def _verify_store(path: Path) -> list[Problem]:
     return verify_store(path)
 
 
+def _verify_export(path: Path) -> list[Problem]:
+    from p2p_core.pairstore.checksums import verify_export
+
+    return verify_export(path)
+
+
 def _verify_bundle(path: Path) -> list[Problem]:
     from p2p_core.inference.bundle import verify_bundle
 
@@ -58,6 +69,7 @@ def _verify_output(path: Path) -> list[Problem]:
 
 _VERIFY: dict[Kind, Callable[[Path], list[Problem]]] = {
     "pair store": _verify_store,
+    "picture export": _verify_export,
     "model bundle": _verify_bundle,
     "archive output": _verify_output,
 }

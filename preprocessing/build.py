@@ -20,10 +20,20 @@ from p2p_core.pairstore.layout import SPLITS, StoreLayout
 from p2p_core.pairstore.manifest import DatasetSpec, Manifest, build_key, read_manifest
 from p2p_core.pairstore.schema import SourceRecord
 from p2p_core.pairstore.verify import version_problems
-from p2p_core.pairstore.versions import DIGESTS, build_lock, building_path, current_version, find_version, publish, set_current
+from p2p_core.pairstore.versions import (
+    DIGESTS,
+    Admit,
+    build_lock,
+    building_path,
+    current_or_none,
+    find_version,
+    publish,
+    set_current,
+)
 from p2p_core.pairstore.writer import BucketCommit, read_commit
 from p2p_core.progress import Progress
 from preprocessing.buckets import BucketTask, Origin, make_bucket
+from preprocessing.drift import StoreDrift
 from preprocessing.pairs import PairBuilder, SourceRef
 from preprocessing.settle import settle
 from preprocessing.split import SplitRule
@@ -35,6 +45,7 @@ class BuildSummary(Config):
     """What a build did. `unchanged`: the store already held exactly this, so nothing was decoded or written.
 
     `num_moved`: pairs that went to the split of a near duplicate.
+    `drift`: from the version that was current before, where that was asked for and there was one.
     """
 
     version_path: Path
@@ -47,6 +58,7 @@ class BuildSummary(Config):
     num_buckets_resumed: int
     unchanged: bool
     elapsed_s: float
+    drift: StoreDrift | None = None
 
 
 def build_dataset(
@@ -57,6 +69,7 @@ def build_dataset(
     layout: StoreLayout | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    admit: Admit | None = None,
     describe: Callable[[Path], object] | None = None,
 ) -> BuildSummary:
     """Build a version of the store at `out` and make it current.
@@ -64,6 +77,7 @@ def build_dataset(
     Args:
         executor: where buckets are built; this process, one by one, unless given. Workers see the same files.
         progress: told the number of finished buckets, of `layout.num_buckets`.
+        admit: asked before another version becomes current; where it raises, the new one is kept but not current.
         describe: called last with `out`, also where nothing changed, before another build may begin there.
 
     Raises:
@@ -78,11 +92,11 @@ def build_dataset(
             work = _Work(builder, out, split_rule, layout or StoreLayout(), sources)
             known = find_version(out, work.build_key)
             if known is not None and not any(version_problems(known)):
-                unchanged, version, manifest = work.return_to(known), known, read_manifest(known)
+                unchanged, version, manifest = work.return_to(known, admit), known, read_manifest(known)
                 origins: list[Origin] = ["reused"] * len(work.tasks)
             else:
                 unchanged, origins = False, work.run(executor, progress)
-                version, manifest = work.finish(executor)
+                version, manifest = work.finish(executor, admit)
                 for name, entry in manifest.files.items():
                     digests.note(version / name, entry.sha256)
             if describe:
@@ -111,7 +125,7 @@ class _Work:
         self.num_slots = layout.num_slots(sum(s.max_pairs for s in members) for members in buckets.values())
         self.build_key = build_key(keys.values(), self.num_slots)
         self.root = building_path(out, self.build_key)
-        current = _current_or_none(out)
+        current = current_or_none(out)
         self.tasks = [
             BucketTask(builder, split_rule, layout, bucket, keys[bucket], tuple(members), self.root, current)
             for bucket, members in sorted(buckets.items())
@@ -129,20 +143,20 @@ class _Work:
                 progress.update(num_empty + len(origins), f"{origins.count('reused') + origins.count('resumed')} reused")
         return origins
 
-    def finish(self, executor: Executor | None) -> tuple[Path, Manifest]:
+    def finish(self, executor: Executor | None, admit: Admit | None) -> tuple[Path, Manifest]:
         commits = [_committed(task, self.root) for task in self.tasks]
         _refuse_nothing(commits)
         self.root = settle(self.tasks, commits, executor)
         commits = [_committed(task, self.root) for task in self.tasks]
         records = [SourceRecord(s.source_id, s.digest, dict(s.files)) for s in self.sources]
         manifest = assemble_version(self.root, self.spec, records, commits, build_key=self.build_key, num_slots=self.num_slots)
-        return publish(self.out, self.root, manifest), manifest
+        return publish(self.out, self.root, manifest, admit), manifest
 
-    def return_to(self, version: Path) -> bool:
+    def return_to(self, version: Path, admit: Admit | None) -> bool:
         """A version that was made before is what is asked for: point to it. Whether it was current."""
-        unchanged = _current_or_none(self.out) == version
+        unchanged = current_or_none(self.out) == version
         if not unchanged:
-            set_current(self.out, version)
+            set_current(self.out, version, admit)
         return unchanged
 
 
@@ -178,13 +192,6 @@ def _spec(builder: PairBuilder[Any], split_rule: SplitRule, layout: StoreLayout)
         layout=layout,
         detector_weights_sha256=builder.detector_weights_sha256,
     )
-
-
-def _current_or_none(out: Path) -> Path | None:
-    try:
-        return current_version(out)
-    except StoreError:  # nothing was built here yet, or what was is damaged: build it
-        return None
 
 
 def _refuse_nothing(commits: Sequence[BucketCommit]) -> None:

@@ -13,20 +13,35 @@ from p2p_core.config import with_settings
 from p2p_core.errors import UsageError
 from p2p_core.pairstore.layout import SPLITS
 from p2p_core.rasters.grid import Bounds
+from preprocessing.drift import DriftLimits
 from preprocessing.split import Fractions
 
-__all__ = ["about_dataset", "builder_parameters", "fitting_split", "parse_bounds", "parse_fractions"]
+__all__ = ["about_dataset", "builder_parameters", "drift_limits", "fitting_split", "parse_bounds", "parse_fractions"]
+
+
+_DRIFT = "drift."
 
 
 def builder_parameters(builder: str, num_sources: int, settings: Sequence[str]) -> dict[str, Any]:
-    """The builder's defaults with `settings` over them; one folder means side-by-side pictures.
+    """The builder's defaults with `settings` over them, but for those of drift; one folder means side-by-side pictures.
 
     Raises:
         ConfigError: a setting the builder does not know, or a value it cannot have.
     """
     known = {"layout": "two" if num_sources == 2 else "side_by_side"} if builder == "folders" else {}
     defaults = builder_kind(builder).parameters.parse(known, where=f"Builder {builder}")
-    return with_settings(defaults, settings).model_dump(mode="json")
+    own = [setting for setting in settings if not setting.startswith(_DRIFT)]
+    return with_settings(defaults, own).model_dump(mode="json")
+
+
+def drift_limits(check: bool, settings: Sequence[str]) -> DriftLimits | None:
+    """The limits that `--set drift.NAME=VALUE` changes; None where drift is not to be checked.
+
+    Raises:
+        ConfigError: no such limit, or no value of one.
+    """
+    own = [setting.removeprefix(_DRIFT) for setting in settings if setting.startswith(_DRIFT)]
+    return with_settings(DriftLimits(), own) if check or own else None
 
 
 def fitting_split(builder: str, sources: Sequence[Path]) -> Literal["block", "directory", "name", "source"]:

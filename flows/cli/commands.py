@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import archive, data, diff, edges, machine, model, whole
+from flows.cli import archive, data, diff, drift, edges, machine, model, whole
 
 __all__ = ["app"]
 
@@ -34,6 +34,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": archive.export,
     "verify": data.verify,
     "diff": diff.diff,
+    "drift": drift.drift,
+    "use": drift.use,
     "status": archive.status,
     "report": whole.report,
     "doctor": machine.doctor,

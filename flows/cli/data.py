@@ -61,6 +61,14 @@ def build(
             " dataset. Repeatable.",
         ),
     ] = None,
+    check_drift: Annotated[
+        bool,
+        typer.Option(
+            "--check-drift",
+            help="Keep a version that drifted beyond limits from the current one, but do not make it current, and exit 1."
+            " --set drift.NAME=VALUE changes a limit; `p2p drift` names and measures them.",
+        ),
+    ] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 builds in this one. Changes no byte.")] = 0,
     scheduler: SchedulerAddress = None,
 ) -> None:
@@ -95,6 +103,7 @@ def build(
       p2p build palette photos/ --out pairs --set num_missing=3
       p2p build folders facades/ --out pairs --set input_side=right --about licence=CC-BY-4.0 --about "title=Facades"
       p2p build frames thermal/ visible/ --out pairs --set every_s=0.5
+      p2p build folders facades/ --out pairs --check-drift --set drift.mean_shift=0.5
       p2p build frames landmarks/ videos/ --out pairs --set first_number=0
 
     \b
@@ -103,7 +112,14 @@ def build(
     Of palette:  num_missing=1 to 4 of the stripes, which lie from dark to light.
     Of both:     fill=[red,green,blue], mid grey if not given. seed and the photo's name decide what is taken away.
     """
-    from flows.cli.building import about_dataset, builder_parameters, fitting_split, parse_bounds, parse_fractions
+    from flows.cli.building import (
+        about_dataset,
+        builder_parameters,
+        drift_limits,
+        fitting_split,
+        parse_bounds,
+        parse_fractions,
+    )
     from flows.stages.build import BuildRequest, SplitRequest, one_of_each_reason, tell_build
     from flows.stages.build import build as build_stage
     from flows.stages.executors import Workers
@@ -125,6 +141,7 @@ def build(
         ),
         workers=Workers(count=workers, scheduler=scheduler),
         about=about_dataset(about or ()),
+        drift=drift_limits(check_drift, settings or ()),
     )
     made = build_stage(request)
     print(f"{out}: {tell_build(made)}{'; unchanged' if made.unchanged else ''}\ndataset {made.digest}")
@@ -133,7 +150,12 @@ def build(
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(metavar="STORE|BUNDLE|OUTPUT", help="Which of them it is, it finds out.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STORE|PICTURES|BUNDLE|OUTPUT", help="Which of them it is, it finds out. A store may be STORE@VERSION."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Re-hash everything against its manifest and name each bad file. Exit 1 if there is any.
@@ -141,11 +163,15 @@ def verify(
     \b
     Examples:
       p2p verify pairs
+      p2p verify pairs@3f2a91
+      p2p verify pictures            # of p2p export --to folders
       p2p verify run/bundle
       p2p verify scene --json
     """
     from flows.verify import verify_any
+    from p2p_core.pairstore.versions import named_version
 
+    path = named_version(path)
     kind, problems = verify_any(path)
     if as_json:
         print_json({"path": path, "kind": kind, "problems": [{"path": p.path, "what": p.what} for p in problems]})

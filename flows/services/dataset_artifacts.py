@@ -21,8 +21,9 @@ from p2p_core.pairstore.reader import PairStore
 from p2p_core.pairstore.schema import PairRecord
 from p2p_core.report.pictures import Picture, picture
 from preprocessing.build import BuildSummary
+from preprocessing.drift import StoreDrift
 
-__all__ = ["REJECTED_SHOWN", "pairs_sheet", "pairs_shown", "publish_dataset", "rejected_shown"]
+__all__ = ["REJECTED_SHOWN", "pairs_sheet", "pairs_shown", "publish_dataset", "publish_drift", "rejected_shown"]
 
 REJECTED_SHOWN = 20
 """Rejected items listed of each reason; there may be one for every tile of a country."""
@@ -32,13 +33,14 @@ _LONGEST_PX = 128
 
 
 def publish_dataset(out: Path, made: BuildSummary) -> None:
-    """Publish the artifacts `dataset`, `dataset-rejections` and `dataset-pairs` of the version that is current now.
+    """Publish the artifacts `dataset`, `dataset-rejections` and `dataset-pairs` of the version that `made` names, and
+    `dataset-drift` where it was measured.
 
     Raises:
         StoreError: the store is damaged.
     """
     of = f"{out}, dataset {version_name(made.digest)}"
-    store = PairStore.open(made.version_path)
+    store = PairStore.open(Path(f"{out}@{made.digest}"))  # also where the store was moved since
     counts = [{"what": split, "count": count} for split, count in made.counts.items()]
     counts += [{"what": f"rejected: {reason}", "count": count} for reason, count in made.rejected.items()]
     publish_table("dataset", counts, f"Pairs of {of}")
@@ -50,6 +52,14 @@ def publish_dataset(out: Path, made: BuildSummary) -> None:
     names = "\n".join(f"{row}  {record.split}  {record.pair_id}" for row, record in enumerate(records, 1))
     # In a fence a name is no markdown, whatever characters it has.
     publish_markdown("dataset-pairs", f"![{sheet.alt}]({sheet.uri})\n\n```text\n{names}\n```\n", f"Pairs of {of}")
+    if made.drift is not None:
+        publish_drift(out, made.drift)
+
+
+def publish_drift(out: Path, drift: StoreDrift) -> None:
+    """Publish the artifact `dataset-drift`: every measure, and which are beyond their limits."""
+    versions = f"{out} from {drift.before.name} to {drift.after.name}"
+    publish_table("dataset-drift", drift.rows(), f"Drift of {versions}: {len(drift.beyond)} measures are beyond their limits")
 
 
 def rejected_shown(store: PairStore) -> list[dict[str, str]]:

@@ -20,6 +20,7 @@ from p2p_core.progress import ProgressLine
 from p2p_core.rasters.grid import Bounds
 from preprocessing.build import BuildSummary, build_dataset
 from preprocessing.builders import BUILDERS, BuilderKind
+from preprocessing.drift import DriftLimits, StoreDrift, refuse_drift
 from preprocessing.frames import FramesBuilder
 from preprocessing.latitude import PAPER_FRACTIONS, PlacedTiles, latitude_split
 from preprocessing.maps import MapsBuilder
@@ -77,6 +78,7 @@ class BuildRequest(Config):
         sources: what the builder takes, in its order.
         parameters: of the builder; what is left out keeps its default.
         about: for the store's card; no part of the dataset.
+        drift: how far the version may be from the current one to become current itself; None for any distance.
     """
 
     builder: str
@@ -87,28 +89,42 @@ class BuildRequest(Config):
     layout: StoreLayout = StoreLayout()
     workers: Workers = Workers()
     about: About = About()
+    drift: DriftLimits | None = None
 
 
 def build(request: BuildRequest) -> BuildSummary:
-    """Build, or find unchanged, the store at `request.out`, with its card. Raises what `build_dataset` raises."""
+    """Build, or find unchanged, the store at `request.out`, with its card.
+
+    Raises:
+        DriftError: it drifted beyond `request.drift`; the version is kept, and the one before it stays current.
+        P2PError: what `build_dataset` raises.
+    """
     kind = builder_kind(request.builder)
     _refuse_store_in_source(request)
     parameters = kind.parameters.parse(request.parameters, where=f"Parameters of builder {request.builder}")
     builder = kind.make(tuple(source.absolute() for source in request.sources), parameters)  # workers may stand elsewhere
     rule = _split_rule(request.split, builder)
+    drifts: list[StoreDrift] = []
+
+    def admit(current: Path, version: Path) -> None:
+        if request.drift is not None:
+            drifts.append(refuse_drift(current, version, request.drift))
+
     with (
         executor_of(request.workers) as executor,
         ProgressLine(f"build {request.builder}", request.layout.num_buckets, "buckets") as progress,
     ):
-        return build_dataset(
+        made = build_dataset(
             builder,
             request.out.absolute(),
             rule,
             layout=request.layout,
             executor=executor,
             progress=progress,
+            admit=admit,
             describe=lambda store: write_card(store, request.about),
         )
+    return replace(made, drift=drifts[0]) if drifts else made
 
 
 def _refuse_store_in_source(request: BuildRequest) -> None:

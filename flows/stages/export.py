@@ -42,7 +42,7 @@ def export(source: Path, dest: Path, to: ExportFormat, *, input_side: Literal["l
     return str(EXPORTS[to](source, dest))
 
 
-_ARTICLE: dict[Kind, str] = {"pair store": "a", "model bundle": "a", "archive output": "an"}
+_ARTICLE: dict[Kind, str] = {"pair store": "a", "picture export": "a", "model bundle": "a", "archive output": "an"}
 
 
 def _export_folders(source: Path, dest: Path, input_side: Literal["left", "right"]) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "StoreDiff",
     "diff_stores",
     "diff_versions",
+    "open_both",
 ]
 
 Part = Literal["input", "target", "source", "window", "attributes"]
@@ -124,17 +125,22 @@ class StoreDiff(Config):
 
 
 def diff_stores(before: Path, after: Path | None = None) -> StoreDiff:
-    """Of two stores or versions (a directory, or `STORE@VERSION`); of one store: its current version and the one before.
+    """Of two stores or versions, or of one store's: see `open_both`, which also says what it raises."""
+    return diff_versions(*open_both(before, after))
+
+
+def open_both(before: Path, after: Path | None = None) -> tuple[PairStore, PairStore]:
+    """Two stores or versions (a directory, or `STORE@VERSION`); of one store: the version before, and its current one.
 
     Raises:
         StoreError: one is no complete store, or the only one has one version.
         UsageError: a single version and nothing to compare it with.
     """
     if after is not None:
-        return diff_versions(PairStore.open(before), PairStore.open(after))
+        return PairStore.open(before), PairStore.open(after)
     if is_version(named_version(before)):
         raise UsageError(f"{before} is one version", remedy="Give the store, or a second version to compare it with")
-    return diff_versions(PairStore.open(version_before(before)), PairStore.open(before))
+    return PairStore.open(version_before(before)), PairStore.open(before)
 
 
 def diff_versions(before: PairStore, after: PairStore) -> StoreDiff:

@@ -6,11 +6,14 @@ whole or not at all; its bytes depend on its pair alone. It carries the pair's i
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +21,8 @@ from numpy.typing import NDArray
 from p2p_core.config import Config
 from p2p_core.encodings import Encoding, encoding
 from p2p_core.errors import ConfigError, OutputError, RasterError, StoreError, UsageError
-from p2p_core.files import canonical_json, locked, output_errors, write_atomic
+from p2p_core.files import canonical_json, locked, output_errors, sha256_bytes, sha256_file, write_atomic
+from p2p_core.pairstore.checksums import CHECKSUMS, write_checksums
 from p2p_core.pairstore.file_names import file_stems
 from p2p_core.pairstore.layout import ROLES, SPLITS
 from p2p_core.pairstore.reader import PairSplit, PairStore
@@ -32,6 +36,8 @@ from p2p_core.rasters.protocol import full_window
 __all__ = ["PAIR_ID", "FoldersExport", "Side", "export_folders"]
 
 Side = Literal["left", "right"]
+T = TypeVar("T")
+R = TypeVar("R")
 
 PAIR_ID = "p2p:pair_id"
 """The key of a picture's text."""
@@ -59,6 +65,15 @@ class _Plan:
     paths: Mapping[str, Path]
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """A picture that is there now; `was_there`: before this run too."""
+
+    path: Path
+    sha256: str
+    was_there: bool
+
+
 def export_folders(
     store: PairStore, dest: Path, *, input_side: Side = "left", progress: Progress | None = None
 ) -> FoldersExport:
@@ -84,8 +99,12 @@ def export_folders(
     with locked(dest / _LOCK, busy=busy):
         _sweep(plan)
         write_atomic(dest / _MARK, _mark(plan, complete=False))
-        num_there = _write(plan, progress)
-        write_atomic(dest / _MARK, _mark(plan, complete=True))
+        pictures = _write(plan, progress)
+        complete = _mark(plan, complete=True)
+        write_atomic(dest / _MARK, complete)
+        sha256_of = {picture.path.relative_to(dest).as_posix(): picture.sha256 for picture in pictures}
+        write_checksums(dest, {_MARK: sha256_bytes(complete), **sha256_of})
+    num_there = sum(picture.was_there for picture in pictures)
     return FoldersExport(counts={split: store.manifest.counts[split] for split in SPLITS}, num_there=num_there)
 
 
@@ -183,30 +202,53 @@ def _is_partial(file: Path, known: set[Path]) -> bool:
 
 
 def _sweep(plan: _Plan) -> None:
-    known = {plan.dest / _MARK, *plan.paths.values()}
+    known = {plan.dest / _MARK, plan.dest / CHECKSUMS, *plan.paths.values()}
     with output_errors(plan.dest):
+        (plan.dest / CHECKSUMS).unlink(missing_ok=True)
         for directory in (plan.dest, *(plan.dest / split for split in SPLITS)):
             for file in directory.glob(".*.partial"):
                 if _is_partial(file, known):
                     file.unlink()
 
 
-def _write(plan: _Plan, progress: Progress | None) -> int:
-    """Returns how many pictures were there."""
-    num_done = num_there = 0
+def _write(plan: _Plan, progress: Progress | None) -> list[_Picture]:
+    """Threads, since the decoder, the encoder and the disk all let go of the interpreter."""
+    counts = plan.store.manifest.counts
+    wanted = ((split, i) for split in map(plan.store.split, filter(counts.get, SPLITS)) for i in range(len(split)))
+    done: list[_Picture] = []
+    num_there = 0
     if progress:
         progress.update(0)
-    for split in (plan.store.split(name) for name in SPLITS if plan.store.manifest.counts[name]):
-        for i in range(len(split)):
-            num_there += _write_picture(plan, split, i)
-            num_done += 1
+    with ThreadPoolExecutor(_num_threads()) as pool:
+        for picture in _in_order(pool, lambda place: _write_picture(plan, *place), wanted, room=2 * _num_threads()):
+            done.append(picture)
+            num_there += picture.was_there
             if progress:
-                progress.update(num_done, f"{num_there} there before" if num_there else "")
-    return num_there
+                progress.update(len(done), f"{num_there} there before" if num_there else "")
+    return done
 
 
-def _write_picture(plan: _Plan, split: PairSplit, i: int) -> bool:
-    """Returns whether it was there.
+def _num_threads() -> int:
+    return (os.cpu_count() or 1) + 2  # some wait for the disk
+
+
+def _in_order(pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], *, room: int) -> Iterator[R]:
+    """As `pool.map`, but at most `room` items are under way: an error leaves no long queue to be worked off behind it."""
+    running: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            running.append(pool.submit(function, item))
+            if len(running) == room:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _write_picture(plan: _Plan, split: PairSplit, i: int) -> _Picture:
+    """See that a picture is there.
 
     Raises:
         OutputError: there is something else in its place.
@@ -216,14 +258,15 @@ def _write_picture(plan: _Plan, split: PairSplit, i: int) -> bool:
     picture_HWC = _side_by_side(plan, *split.read(i))
     with output_errors(path):
         if not (path.exists() or path.is_symlink()):
-            write_atomic(path, _png(picture_HWC, path, {PAIR_ID: record.pair_id}))
-            return False
+            data = _png(picture_HWC, path, {PAIR_ID: record.pair_id})
+            write_atomic(path, data)
+            return _Picture(path, sha256_bytes(data), was_there=False)
     if not _shows(path, picture_HWC):
         raise OutputError(
             f"{path} is in the way: it does not show the pair {record.pair_id!r}",
             remedy="Remove it and run the same export again, or choose a new directory",
         )
-    return True
+    return _Picture(path, sha256_file(path), was_there=True)
 
 
 def _png(picture_HWC: NDArray[Any], path: Path, text: Mapping[str, str]) -> bytes:

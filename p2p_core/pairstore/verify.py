@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +10,14 @@ from pathlib import Path
 
 from p2p_core.digests import file_digest
 from p2p_core.errors import StoreError
-from p2p_core.files import Problem
+from p2p_core.files import Problem, canonical_json
 from p2p_core.pairstore.manifest import MANIFEST, FileEntry, read_manifest, version_name
-from p2p_core.pairstore.versions import VERSIONS, current_version, is_version
+from p2p_core.pairstore.versions import CURRENT, VERSIONS, current_version, is_version, strangers
 
 __all__ = ["file_problems", "verify_store", "version_problems"]
+
+
+_OTHER_BYTES = "holds other bytes than were written"
 
 
 def verify_store(path: Path) -> list[Problem]:
@@ -26,11 +30,14 @@ def verify_store(path: Path) -> list[Problem]:
         return list(version_problems(path))
     problems = []
     try:
-        current_version(path)
+        name = current_version(path).name
+        if (path / CURRENT).read_bytes() != f"{name}\n".encode():
+            problems.append(Problem(CURRENT, _OTHER_BYTES))
     except StoreError as error:
         if not (path / VERSIONS).is_dir():
             raise
-        problems.append(Problem("current", error.problem))
+        problems.append(Problem(CURRENT, error.problem))
+    problems += [Problem(name, "is not of the store") for name in strangers(path)]
     for version in sorted((path / VERSIONS).iterdir()):
         place = version.relative_to(path).as_posix()
         problems += [Problem(f"{place}/{problem.path}", problem.what) for problem in version_problems(version)]
@@ -44,6 +51,8 @@ def version_problems(version_path: Path) -> Iterator[Problem]:
     except StoreError as error:
         yield Problem(MANIFEST, error.problem)
         return
+    if (data := (version_path / MANIFEST).read_bytes()) != canonical_json(json.loads(data)):
+        yield Problem(MANIFEST, _OTHER_BYTES)  # where JSON has blanks, which its digest knows nothing of
     if version_path.parent.name == VERSIONS and version_path.name != version_name(manifest.digest):
         yield Problem(MANIFEST, f"is of version {version_name(manifest.digest)}, not of the directory it lies in")
     yield from file_problems(version_path, manifest.files)
@@ -68,7 +77,7 @@ def _file_problem(path: Path, name: str, entry: FileEntry, digest_of: Callable[[
         if size_bytes != entry.size_bytes:
             return Problem(name, f"has {size_bytes} bytes instead of {entry.size_bytes}")
         if digest_of(path) != entry.sha256:
-            return Problem(name, "holds other bytes than were written: its sha256 does not fit")
+            return Problem(name, _OTHER_BYTES)
     except FileNotFoundError:
         return Problem(name, "is missing")
     except OSError as error:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,8 +27,10 @@ __all__ = [
     "CURRENT",
     "DIGESTS",
     "VERSIONS",
+    "Admit",
     "build_lock",
     "building_path",
+    "current_or_none",
     "current_version",
     "find_version",
     "is_store",
@@ -37,12 +39,17 @@ __all__ = [
     "publish",
     "replace_card",
     "set_current",
+    "strangers",
     "version_before",
 ]
 
 CURRENT, VERSIONS, BUILDING, LOCK, CARD, DIGESTS = "current", "versions", "building", ".lock", "card", "digests.json"
 _OWN = {CURRENT, VERSIONS, BUILDING, LOCK, DIGESTS}
 _HALF_WRITTEN = tuple(f".{name}.*.partial" for name in (CURRENT, CARD, DIGESTS))  # of a build killed while it wrote them
+_NEVER_NS = 0  # the time of a version that has not been current yet
+
+Admit = Callable[[Path, Path], object]
+"""(current version, new version): raises where the new one is not to become current."""
 
 
 def is_version(path: Path) -> bool:
@@ -82,6 +89,14 @@ def current_version(store_path: Path) -> Path:
     return version
 
 
+def current_or_none(store_path: Path) -> Path | None:
+    """None where nothing was completed yet, or what was is gone."""
+    try:
+        return current_version(store_path)
+    except StoreError:
+        return None
+
+
 def named_version(path: Path) -> Path:
     """The directory of the version that `STORE@VERSION` names, by its digest or the beginning of it; any other path as it is.
 
@@ -105,14 +120,18 @@ def named_version(path: Path) -> Path:
 def version_before(store_path: Path) -> Path:
     """The version that was current before the one that is: of the others the one that became current last.
 
+    Versions that a build kept without making them current are none of them.
+
     Raises:
         StoreError: not a store, or there is no other version.
     """
     current = current_version(store_path)
-    others = [path for path in (store_path / VERSIONS).iterdir() if path.name != current.name and is_version(path)]
+    versions = (path for path in (store_path / VERSIONS).iterdir() if is_version(path))
+    others = [path for path in versions if path.name != current.name and path.stat().st_mtime_ns != _NEVER_NS]
     if not others:
         raise StoreError(
-            f"{store_path} has no version but {current.name}, the current one", remedy="Name another store to compare it with"
+            f"{store_path} has no version but {current.name}, the current one, that ever was current",
+            remedy="Name another store, or STORE@VERSION, to compare it with",
         )
     return max(others, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
@@ -135,15 +154,18 @@ def build_lock(store_path: Path) -> Iterator[None]:
         yield
 
 
+def strangers(store_path: Path) -> list[str]:
+    """The names of what lies in a store's directory and is not of it."""
+    own = {*_OWN, CARD} if (store_path / VERSIONS).is_dir() else _OWN
+    return sorted({entry.name for entry in store_path.iterdir() if not _is_half_written(entry)} - own)
+
+
 def _claim(store_path: Path) -> None:
     """Make the store's directory, or see that what is there is one."""
     store_path.mkdir(parents=True, exist_ok=True)
-    strangers = {entry.name for entry in store_path.iterdir() if not _is_half_written(entry)} - _OWN
-    if (store_path / VERSIONS).is_dir():
-        strangers.discard(CARD)
-    if strangers:
+    if found := strangers(store_path):
         raise OutputError(
-            f"{store_path} holds something other than a pair store: {', '.join(sorted(strangers)[:3])}",
+            f"{store_path} holds something other than a pair store: {', '.join(found[:3])}",
             remedy="Choose an empty or new directory for the store",
         )
 
@@ -159,22 +181,34 @@ def find_version(store_path: Path, build_key: str) -> Path | None:
     return None
 
 
-def publish(store_path: Path, built_path: Path, manifest: Manifest) -> Path:
-    """Turn a finished building directory into the current version and remove what builds left behind."""
+def publish(store_path: Path, built_path: Path, manifest: Manifest, admit: Admit | None = None) -> Path:
+    """Turn a finished building directory into the current version and remove what builds left behind.
+
+    Raises:
+        OutputError: the place cannot be written.
+        Whatever `admit` raises; the version is kept then, and the current one stays current.
+    """
     version = store_path / VERSIONS / version_name(manifest.digest)
     with output_errors(version):
         version.parent.mkdir(exist_ok=True)
         if version.exists():
             # The same content, damaged: an intact one would have been found before anything was built.
             version.rename(built_path.with_name(f"damaged-{version.name}"))
+        os.utime(built_path, ns=(_NEVER_NS, _NEVER_NS))
         built_path.rename(version)
-        set_current(store_path, version)
+    try:
+        set_current(store_path, version, admit)
+    finally:
         # Workers that outlived a killed build may still write there; what they leave is in nobody's way.
         shutil.rmtree(store_path / BUILDING, ignore_errors=True)
     return version
 
 
-def set_current(store_path: Path, version: Path) -> None:
+def set_current(store_path: Path, version: Path, admit: Admit | None = None) -> None:
+    """Point to `version`, unless `admit` raises: it is asked where another version is current."""
+    current = current_or_none(store_path)
+    if admit is not None and current is not None and current != version:
+        admit(current, version)
     with output_errors(version):
         os.utime(version)  # the directory's time tells when it became current; no byte of a version does
     _take_away(store_path / CARD)  # it is of another version

@@ -19,6 +19,7 @@ import rasterio
 import skimage
 from numpy.typing import NDArray
 from PIL import Image
+from prefect.client.orchestration import get_client
 
 from flows.services.models import resolve_model
 from flows.stages.build import SplitRequest
@@ -156,6 +157,15 @@ def test_the_rerun_of_a_killed_pipeline_goes_on_and_completes(ran: Ran) -> None:
     result = json.loads((ran.request.out / "run" / "result.json").read_text())
     assert result["resumed_from"] >= 40
     assert result["images_seen"] == 400
+
+
+def test_every_dataset_is_shown_in_prefect_and_again_where_it_was_reused(ran: Ran) -> None:
+    with get_client(sync_client=True) as client:
+        shown = [artifact for artifact in client.read_artifacts() if str(ran.request.out) in str(artifact.description)]
+    for place in ("pairs", "edges", "colour"):
+        of = [artifact.key for artifact in shown if f"{ran.request.out / place}, dataset" in str(artifact.description)]
+        for key in ("dataset", "dataset-rejections", "dataset-pairs"):
+            assert of.count(key) >= 2, (place, key)
 
 
 def test_a_third_run_reuses_everything_and_says_so(ran: Ran) -> None:

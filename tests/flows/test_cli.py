@@ -15,8 +15,8 @@ from flows.services.models import local_tracking_uri
 
 DATA = Path(__file__).parents[1] / "data"
 COMMANDS = [
-    *("demo", "build", "edges", "train", "evaluate", "promote", "translate", "export", "verify", "diff", "status", "report"),
-    "doctor",
+    *("demo", "build", "edges", "train", "evaluate", "promote", "translate", "export", "verify", "diff", "drift", "use"),
+    *("status", "report", "doctor"),
 ]
 
 

@@ -19,7 +19,10 @@ from prefect.client.schemas.objects import Artifact
 from flows.build_dataset import build_dataset
 from flows.services.dataset_artifacts import REJECTED_SHOWN, pairs_sheet, pairs_shown
 from flows.stages.build import BuildRequest, SplitRequest, build
+from p2p_core.config import replace
 from p2p_core.pairstore.reader import PairStore
+from p2p_core.pairstore.use import use_version
+from preprocessing.drift import DriftError, DriftLimits
 
 GAP_PX, HEADER_PX = 4, 22
 NUM_FLAT = REJECTED_SHOWN + 5
@@ -87,6 +90,40 @@ def test_a_build_and_one_that_changes_nothing_show_counts_rejections_and_pairs(r
             y, x = HEADER_PX + GAP_PX + row * (75 + GAP_PX), GAP_PX + column * (75 + GAP_PX)
             halved = pixels.reshape(75, 2, 75, 2, 3).mean(axis=(1, 3))
             assert np.abs(sheet[y : y + 75, x : x + 75] - halved).mean() < 4
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_run_fails_where_the_data_drifted_and_shows_by_how_much(request_30: BuildRequest) -> None:
+    request = replace(request_30, drift=DriftLimits())
+    first = build_dataset(request)
+    assert first.drift is None
+    for picture in sorted(request.sources[0].glob("0*.png")):
+        picture.unlink()
+    with pytest.raises(
+        DriftError, match=r"sources_gone of sources is 0\.179 .* drift\.rejected, drift\.sources_gone"
+    ) as refused:
+        build_dataset(request)
+    with get_client(sync_client=True) as client:
+        runs = [run for run in client.read_flow_runs() if run.parameters["request"]["out"] == str(request.out)]
+    latest = max(runs, key=lambda run: run.created)
+    assert latest.state is not None
+    assert latest.state.is_failed()
+    assert "drifted from" in str(latest.state.message)
+    shown = artifacts_of_the_latest_run(request.out)
+    assert [key for key in shown if key.startswith("dataset")] == ["dataset-drift"]
+    rows = json.loads(str(shown["dataset-drift"].data))
+    assert rows == json.loads(json.dumps(refused.value.drift.rows()))
+    assert "sources_gone" in {row["measure"] for row in rows if row["beyond"]}
+    assert PairStore.open(request.out).version_path == first.version_path
+
+    use_version(refused.value.drift.after)
+    accepted = build_dataset(request)
+    assert (accepted.unchanged, accepted.drift) == (True, None)
+    (request.sources[0] / "10.png").unlink()
+    made = build_dataset(request)
+    assert made.drift is not None
+    assert made.drift.beyond == ()
+    assert set(artifacts_of_the_latest_run(request.out)) == {"dataset", "dataset-rejections", "dataset-pairs", "dataset-drift"}
 
 
 def test_the_pairs_shown_are_spread_over_the_store_and_stay_the_same(pair_store: Path) -> None:

@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from p2p_core.errors import StoreError
 from p2p_core.files import Problem
@@ -90,3 +92,64 @@ def test_a_current_that_is_no_text_or_no_file_is_found(store: Path, version: Pat
         path.unlink()
         path.mkdir()
         assert len(verify_store(store)) == num_bad
+
+
+@pytest.fixture(scope="module")
+def damaged(written_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the small store, which every example leaves as it was."""
+    return Path(shutil.copytree(written_store, tmp_path_factory.mktemp("damaged") / "store"))
+
+
+def bad(store: Path) -> list[str]:
+    return [problem.path for problem in verify_store(store)]
+
+
+def written_files(store: Path) -> list[Path]:
+    """All but the lock, which holds nothing."""
+    return [file for file in files_of(store) if file.name != ".lock"]
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_any_change_of_any_byte_of_any_file_is_found_and_the_file_named(damaged: Path, data: st.DataObject) -> None:
+    file = data.draw(st.sampled_from(written_files(damaged)))
+    content = file.read_bytes()
+    place = data.draw(st.integers(0, len(content) - 1))
+    value = data.draw(st.integers(0, 255).filter(lambda value: value != content[place]))
+    file.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
+    try:
+        found = bad(damaged)
+    finally:
+        file.write_bytes(content)
+    assert found == [file.relative_to(damaged).as_posix()]
+    assert bad(damaged) == []
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_any_truncation_deletion_swap_or_addition_is_found_and_named(damaged: Path, data: st.DataObject) -> None:
+    files = [file for file in written_files(damaged) if file.name != "current"]
+    file = data.draw(st.sampled_from(files))
+    content, name = file.read_bytes(), file.relative_to(damaged).as_posix()
+    try:
+        file.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+        assert bad(damaged) == [name]
+        file.unlink()
+        assert bad(damaged) == [*(["current"] if file.name == "manifest.json" else []), name]
+        other = data.draw(st.sampled_from([each for each in files if each != file and each.read_bytes() != content]))
+        others = other.read_bytes()
+        file.write_bytes(others)
+        other.write_bytes(content)
+        swapped = bad(damaged)
+        other.write_bytes(others)
+        file.write_bytes(content)
+        manifest = "manifest.json" in (file.name, other.name)  # without it nothing else of the version can be judged
+        both = {path.relative_to(damaged).as_posix() for path in (file, other)}
+        assert set(swapped) == ({path for path in both if path.endswith("manifest.json")} if manifest else both)
+        stranger = data.draw(st.sampled_from([damaged, *{path.parent for path in files}])) / "stranger"
+        stranger.write_bytes(b"")
+        assert bad(damaged) == [stranger.relative_to(damaged).as_posix()]
+        stranger.unlink()
+    finally:
+        file.write_bytes(content)
+    assert bad(damaged) == []
