@@ -57,7 +57,7 @@ class BucketWriter:
 
     def __init__(self, root: Path, layout: StoreLayout, bucket: int, key: str) -> None:
         self.root, self.layout, self.bucket, self.key = root, layout, bucket, key
-        self._waiting: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {split: [] for split in SPLITS}
+        self._shards = {split: _OpenShard(layout.pairs_per_shard) for split in SPLITS}
         self._num_written = dict.fromkeys(SPLITS, 0)
         self._files: dict[str, FileEntry] = {}
         self._pairs: list[PairRecord] = []
@@ -77,12 +77,15 @@ class BucketWriter:
     ) -> None:
         if self._pairs and (source_id, pair_id) <= (self._pairs[-1].source_id, self._pairs[-1].pair_id):
             raise ValueError(f"Pair {pair_id!r} of source {source_id!r} comes after {self._pairs[-1].pair_id!r}")
+        shard = self._shards[split]
+        position = self._num_written[split] + shard.num_pairs
+        input_HWC, target_HWC = shard.add(input_HWC, target_HWC)
         self._pairs.append(
             PairRecord(
                 pair_id=pair_id,
                 source_id=source_id,
                 split=split,
-                slot=self.layout.slot(self.bucket, self._num_written[split] + len(self._waiting[split])),
+                slot=self.layout.slot(self.bucket, position),
                 input_sha256=_pixels_sha256(input_HWC),
                 target_sha256=_pixels_sha256(target_HWC),
                 window=window,
@@ -93,8 +96,7 @@ class BucketWriter:
             self._sums = {
                 role: self._sums[role].add(pixels) for role, pixels in zip(ROLES, (input_HWC, target_HWC), strict=True)
             }
-        self._waiting[split].append((input_HWC, target_HWC))
-        if len(self._waiting[split]) == self.layout.pairs_per_shard:
+        if shard.num_pairs == self.layout.pairs_per_shard:
             self._flush(split)
 
     def reject(self, record: RejectedRecord) -> None:
@@ -119,17 +121,40 @@ class BucketWriter:
         return commit
 
     def _flush(self, split: str) -> None:
-        waiting, self._waiting[split] = self._waiting[split], []
-        if not waiting:
+        open_shard = self._shards[split]
+        if not open_shard.num_pairs:
             return
         shard = self.layout.shard(self.bucket, self._num_written[split] // self.layout.pairs_per_shard)
-        for role, images in zip(ROLES, zip(*waiting, strict=True), strict=True):
-            data = encode_shard(np.stack(images), self.layout.pairs_per_shard)
+        for role, pixels_NHWC in open_shard.pixels().items():
+            data = encode_shard(pixels_NHWC, self.layout.pairs_per_shard)
             if data is not None:
                 name = shard_path(split, role, shard)
                 write_atomic(self.root / name, data)
                 self._files[name] = FileEntry.of(data)
-        self._num_written[split] += len(waiting)
+        self._num_written[split] += open_shard.num_pairs
+        open_shard.num_pairs = 0
+
+
+class _OpenShard:
+    """The pairs of a shard that is not full yet, copied once: builders give parts of pictures, which are no whole memory."""
+
+    def __init__(self, size: int) -> None:
+        self.num_pairs = 0
+        self._size = size
+        self._buffers: dict[str, NDArray[Any]] = {}
+
+    def add(self, *pair: NDArray[Any]) -> list[NDArray[Any]]:
+        """The pair as it lies in the shard, (H, W, C) each; it may be read until the next shard begins."""
+        for role, pixels_HWC in zip(ROLES, pair, strict=True):
+            if role not in self._buffers:
+                self._buffers[role] = np.empty((self._size, *pixels_HWC.shape), pixels_HWC.dtype)
+            self._buffers[role][self.num_pairs] = pixels_HWC
+        self.num_pairs += 1
+        return [self._buffers[role][self.num_pairs - 1] for role in ROLES]
+
+    def pixels(self) -> dict[str, NDArray[Any]]:
+        """Of each role (N, H, W, C)."""
+        return {role: buffer_NHWC[: self.num_pairs] for role, buffer_NHWC in self._buffers.items()}
 
 
 def commit_bytes(commit: BucketCommit) -> bytes:
@@ -168,4 +193,4 @@ def _link_or_copy(source: Path, destination: Path) -> None:
 
 
 def _pixels_sha256(pixels_HWC: NDArray[Any]) -> str:
-    return sha256_bytes(np.ascontiguousarray(pixels_HWC).tobytes())
+    return sha256_bytes(pixels_HWC.data.cast("B"))
