@@ -22,12 +22,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numcodecs.zstd import Zstd
 from PIL import Image, ImageEnhance, ImageOps
 
 from benchmarks.hardware import hardware_name
 from benchmarks.result_file import table, write_result
 from p2p_core.pairstore.layout import StoreLayout
-from p2p_core.pairstore.shards import encode_shard
 from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.protocol import full_window
 from preprocessing.build import BuildSummary, build_dataset
@@ -35,6 +35,7 @@ from preprocessing.folders import FoldersBuilder, FoldersParameters
 from preprocessing.split import NameSplit
 
 _LAYOUT = StoreLayout()
+_ZSTD = Zstd(level=1, checksum=True)  # as the store compresses pairs
 
 
 def main() -> None:
@@ -110,7 +111,7 @@ def _codecs(paths: Sequence[Path], place: Path) -> None:
             halves[0].append(pixels_HWC[:, :middle])
             halves[1].append(pixels_HWC[:, middle:])
         for side, images in enumerate(halves):
-            (place / f"{start}-{side}").write_bytes(encode_shard(np.stack(images), _LAYOUT.pairs_per_shard) or b"")
+            (place / f"{start}-{side}").write_bytes(b"".join(_ZSTD.encode(np.ascontiguousarray(image)) for image in images))
 
 
 def _plain_loop(paths: Sequence[Path], place: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +23,7 @@ from preprocessing.photos import read_photo, to_rgb
 from preprocessing.split import SplitRule
 from preprocessing.thumbnails import thumbnail
 
-__all__ = ["BucketTask", "Origin", "add_pair", "build_bucket", "make_bucket", "make_buckets", "reject_item"]
+__all__ = ["BucketTask", "Origin", "add_pair", "build_bucket", "make_bucket", "reject_item"]
 
 Origin = Literal["built", "reused", "resumed"]
 
@@ -53,56 +52,25 @@ class BucketTask:
 
 def make_bucket(task: BucketTask) -> Origin:
     """Leave a committed bucket under `task.root`."""
-    origin, finish = _begin_bucket(task)
-    finish()
-    return origin
-
-
-def make_buckets(tasks: Iterable[BucketTask]) -> Iterator[Origin]:
-    """`make_bucket` of each, in this process: one is compressed and written while the next is decoded."""
-    with ThreadPoolExecutor(1) as writing:
-        under_way: list[tuple[Origin, Future[object]]] = []
-        for task in tasks:
-            origin, finish = _begin_bucket(task)
-            yield from _finished(under_way)
-            under_way = [(origin, writing.submit(finish))]
-        yield from _finished(under_way)
-
-
-def _finished(under_way: Sequence[tuple[Origin, Future[object]]]) -> Iterator[Origin]:
-    for origin, writing in under_way:
-        writing.result()
-        yield origin
-
-
-def _begin_bucket(task: BucketTask) -> tuple[Origin, Callable[[], object]]:
-    """Where a bucket comes from, and what is left to be done for it to be committed."""
+    cv2.setNumThreads(1)  # buckets are built beside each other and beside their compression: no core is left for its threads
     if read_bucket(task.root, task.bucket, task.key):
-        return "resumed", _nothing
+        return "resumed"
     known = read_bucket(task.current, task.bucket, task.key) if task.current else None
     if task.current and known:
         link_bucket(task.current, task.root, known)
-        return "reused", _nothing
-    return "built", _decoded_bucket(task)
+        return "reused"
+    build_bucket(task)
+    return "built"
 
 
 def build_bucket(task: BucketTask) -> None:
-    """From its sources, whatever there is already."""
-    _decoded_bucket(task)()
-
-
-def _nothing() -> None:
-    """All is done."""
-
-
-def _decoded_bucket(task: BucketTask) -> Callable[[], object]:
-    """Read the sources; what is left is to write what they gave."""
+    """From its sources."""
     writer = BucketWriter(task.root, task.layout, task.bucket, task.key)
     shown: Counter[str] = Counter()
     assigned: list[AssignedRecord] = []
     for source in task.sources:
         _build_source(task, source, writer, shown, assigned)
-    return partial(writer.commit, assigned)
+    writer.commit(assigned)
 
 
 def _build_source(

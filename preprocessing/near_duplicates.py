@@ -70,19 +70,19 @@ def settlements(
 
 
 def _steps(picture_HWC: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    gray_HW = cv2.cvtColor(_halved(picture_HWC), cv2.COLOR_RGB2GRAY)
-    small_HW = np.asarray(cv2.resize(gray_HW, (_CELLS + 1, _CELLS + 1), interpolation=cv2.INTER_AREA), np.int16)
+    gray_HW = cv2.cvtColor(picture_HWC, cv2.COLOR_RGB2GRAY)
+    small_HW = np.asarray(cv2.resize(_halved(gray_HW), (_CELLS + 1, _CELLS + 1), interpolation=cv2.INTER_AREA), np.int16)
     right_HW, down_HW = np.diff(small_HW, axis=1)[:-1], np.diff(small_HW, axis=0)[:, :-1]
     return np.stack([right_HW > _MIN_STEP, right_HW < -_MIN_STEP, down_HW > _MIN_STEP, down_HW < -_MIN_STEP]).ravel()
 
 
-def _halved(picture_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Halved as often as leaves four pixels for each cell: many times faster than to go to the cells at once."""
-    while min(picture_HWC.shape[:2]) >= 8 * (_CELLS + 1):
-        height_px, width_px = (side_px // 2 for side_px in picture_HWC.shape[:2])
-        even_HWC = picture_HWC[: 2 * height_px, : 2 * width_px]
-        picture_HWC = np.asarray(cv2.resize(even_HWC, (width_px, height_px), interpolation=cv2.INTER_AREA))
-    return picture_HWC
+def _halved(gray_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Halved as often as leaves four pixels along each cell: many times faster than to go to the cells at once."""
+    while min(gray_HW.shape) >= 8 * (_CELLS + 1):
+        height_px, width_px = (side_px // 2 for side_px in gray_HW.shape)
+        even_HW = gray_HW[: 2 * height_px, : 2 * width_px]
+        gray_HW = np.asarray(cv2.resize(even_HW, (width_px, height_px), interpolation=cv2.INTER_AREA))
+    return gray_HW
 
 
 def _num_bits(record: AssignedRecord) -> int:

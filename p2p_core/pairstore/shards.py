@@ -1,4 +1,7 @@
-"""Zarr v3 as this store uses it: shards encoded in memory to bytes, and the metadata documents that describe them.
+"""Zarr v3 as this store uses it: shards as bytes, and the metadata documents that describe them.
+
+Shards are put together here, pair by pair as they come, and are byte for byte what Zarr writes (the tests compare): through
+Zarr a shard's pixels have to be there at once, and each pair costs 1.3 ms beside its compression. Zarr reads them.
 
 A shard's bytes depend on its pixels and their type, not on its index, so they can be hashed before they touch the disk
 and linked from one version to the next. Legend: N slots, H W pixels, C bands.
@@ -6,11 +9,13 @@ and linked from one version to the next. Legend: N slots, H W pixels, C bands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import zarr
+from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer, default_buffer_prototype
@@ -19,24 +24,41 @@ from zarr.storage import MemoryStore
 from p2p_core.encodings import Encoding
 from p2p_core.pairstore.layout import ROLES, SPLITS, array_path
 
-__all__ = ["decode_shard", "encode_shard", "metadata_documents"]
+__all__ = ["decode_shard", "encode_chunk", "encode_shard", "metadata_documents"]
 
+_LEVEL = 1
 # The checksum costs nothing measurable and turns a flipped byte into an error instead of a picture with noise in it.
-_COMPRESSOR = ZstdCodec(level=1, checksum=True)
-_FORMAT = "zarr.json"
+_COMPRESSOR, _ZSTD = ZstdCodec(level=_LEVEL, checksum=True), Zstd(level=_LEVEL, checksum=True)
 _SHARD = "c/0/0/0/0"
+_ABSENT = 2**64 - 1
 
 
-def encode_shard(pixels_NHWC: NDArray[Any], pairs_per_shard: int) -> bytes | None:
-    """1..pairs_per_shard pairs -> the bytes of a shard file; None where every pixel is 0, which Zarr stores as absence.
+def encode_chunk(pixels_HWC: NDArray[Any]) -> bytes | None:
+    """A pair's half, compressed; None where every pixel is 0, which Zarr stores as absence.
 
-    Of floats every shard has a file: Zarr takes -0 for 0, whose bytes are others.
+    Of floats it never is: Zarr takes -0 for 0, whose bytes are others.
     """
-    num_pairs, *pair_shape = pixels_NHWC.shape
-    files: dict[str, Buffer] = {}
-    array = _create_array(files, None, (pairs_per_shard, *pair_shape), pairs_per_shard, pixels_NHWC.dtype)
-    array.with_config({"write_empty_chunks": pixels_NHWC.dtype.kind == "f"})[:num_pairs] = pixels_NHWC
-    return files[_SHARD].to_bytes() if _SHARD in files else None
+    if pixels_HWC.dtype.kind != "f" and not pixels_HWC.any():
+        return None
+    compressed: bytes = _ZSTD.encode(np.ascontiguousarray(pixels_HWC))
+    return compressed
+
+
+def encode_shard(chunks: Sequence[bytes | None], pairs_per_shard: int) -> bytes | None:
+    """1..pairs_per_shard chunks -> the bytes of a shard file; None where all are absent.
+
+    Zarr v3's sharding codec: the chunks, then for each its offset and size as little-endian uint64, then the CRC32C of that.
+    """
+    index = np.full((pairs_per_shard, 2), _ABSENT, "<u8")
+    offset = 0
+    for place, chunk in enumerate(chunks):
+        if chunk is not None:
+            index[place] = offset, len(chunk)
+            offset += len(chunk)
+    if not offset:
+        return None
+    packed = index.tobytes()
+    return b"".join([*filter(None, chunks), packed, google_crc32c.value(packed).to_bytes(4, "little")])
 
 
 def decode_shard(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from p2p_core.geometry import Window
 from p2p_core.pairstore.layout import ROLES, SPLITS, StoreLayout, bucket_path, shard_path
 from p2p_core.pairstore.manifest import BandSums, FileEntry
 from p2p_core.pairstore.schema import AssignedRecord, PairRecord, RejectedRecord, Settlement
-from p2p_core.pairstore.shards import encode_shard
+from p2p_core.pairstore.shards import encode_chunk, encode_shard
 from p2p_core.pairstore.verify import file_problems
 
 __all__ = ["BucketCommit", "BucketWriter", "commit_bytes", "link_bucket", "read_bucket", "read_commit"]
@@ -49,15 +51,25 @@ class BucketCommit(Config):
     settled: dict[str, Settlement] = Field(default_factory=dict)
 
 
-class BucketWriter:
-    """Writes the pairs of one bucket under `root`, holding at most one shard of each split in memory.
+Chunk = Future[bytes | None]
 
+_MAX_UNCOMPRESSED = 8
+"""So many halves of pairs may wait for their compression."""
+
+
+class BucketWriter:
+    """Writes the pairs of one bucket under `root`, holding at most one compressed shard of each split in memory.
+
+    Pairs are compressed and written in a thread of its own, while the caller decodes the next: they must not change afterwards.
     Pairs come in ascending order of (source_id, pair_id): the order is part of the bytes.
     """
 
     def __init__(self, root: Path, layout: StoreLayout, bucket: int, key: str) -> None:
         self.root, self.layout, self.bucket, self.key = root, layout, bucket, key
-        self._shards = {split: _OpenShard(layout.pairs_per_shard) for split in SPLITS}
+        self._beside = ThreadPoolExecutor(1)
+        self._writing: list[Future[None]] = []
+        self._waiting: dict[str, list[tuple[Chunk, ...]]] = {split: [] for split in SPLITS}
+        self._latest: deque[Chunk] = deque()
         self._num_written = dict.fromkeys(SPLITS, 0)
         self._files: dict[str, FileEntry] = {}
         self._pairs: list[PairRecord] = []
@@ -77,15 +89,13 @@ class BucketWriter:
     ) -> None:
         if self._pairs and (source_id, pair_id) <= (self._pairs[-1].source_id, self._pairs[-1].pair_id):
             raise ValueError(f"Pair {pair_id!r} of source {source_id!r} comes after {self._pairs[-1].pair_id!r}")
-        shard = self._shards[split]
-        position = self._num_written[split] + shard.num_pairs
-        input_HWC, target_HWC = shard.add(input_HWC, target_HWC)
+        input_HWC, target_HWC = np.ascontiguousarray(input_HWC), np.ascontiguousarray(target_HWC)  # often parts of a picture
         self._pairs.append(
             PairRecord(
                 pair_id=pair_id,
                 source_id=source_id,
                 split=split,
-                slot=self.layout.slot(self.bucket, position),
+                slot=self.layout.slot(self.bucket, self._num_written[split] + len(self._waiting[split])),
                 input_sha256=_pixels_sha256(input_HWC),
                 target_sha256=_pixels_sha256(target_HWC),
                 window=window,
@@ -96,7 +106,8 @@ class BucketWriter:
             self._sums = {
                 role: self._sums[role].add(pixels) for role, pixels in zip(ROLES, (input_HWC, target_HWC), strict=True)
             }
-        if shard.num_pairs == self.layout.pairs_per_shard:
+        self._waiting[split].append(tuple(self._compressed(pixels_HWC) for pixels_HWC in (input_HWC, target_HWC)))
+        if len(self._waiting[split]) == self.layout.pairs_per_shard:
             self._flush(split)
 
     def reject(self, record: RejectedRecord) -> None:
@@ -106,6 +117,9 @@ class BucketWriter:
         """Write what is left, then the record."""
         for split in SPLITS:
             self._flush(split)
+        for writing in self._writing:
+            writing.result()
+        self._beside.shutdown()
         commit = BucketCommit(
             bucket=self.bucket,
             key=self.key,
@@ -121,40 +135,27 @@ class BucketWriter:
         return commit
 
     def _flush(self, split: str) -> None:
-        open_shard = self._shards[split]
-        if not open_shard.num_pairs:
+        waiting, self._waiting[split] = self._waiting[split], []
+        if not waiting:
             return
         shard = self.layout.shard(self.bucket, self._num_written[split] // self.layout.pairs_per_shard)
-        for role, pixels_NHWC in open_shard.pixels().items():
-            data = encode_shard(pixels_NHWC, self.layout.pairs_per_shard)
-            if data is not None:
-                name = shard_path(split, role, shard)
-                write_atomic(self.root / name, data)
-                self._files[name] = FileEntry.of(data)
-        self._num_written[split] += open_shard.num_pairs
-        open_shard.num_pairs = 0
+        for role, chunks in zip(ROLES, zip(*waiting, strict=True), strict=True):
+            self._writing.append(self._beside.submit(self._write, shard_path(split, role, shard), chunks))
+        self._num_written[split] += len(waiting)
 
+    def _write(self, name: str, chunks: Sequence[Chunk]) -> None:
+        """Runs after the compression of all of them, for it runs in the same thread."""
+        data = encode_shard([chunk.result() for chunk in chunks], self.layout.pairs_per_shard)
+        if data is not None:
+            write_atomic(self.root / name, data)
+            self._files[name] = FileEntry.of(data)
 
-class _OpenShard:
-    """The pairs of a shard that is not full yet, copied once: builders give parts of pictures, which are no whole memory."""
-
-    def __init__(self, size: int) -> None:
-        self.num_pairs = 0
-        self._size = size
-        self._buffers: dict[str, NDArray[Any]] = {}
-
-    def add(self, *pair: NDArray[Any]) -> list[NDArray[Any]]:
-        """The pair as it lies in the shard, (H, W, C) each; it may be read until the next shard begins."""
-        for role, pixels_HWC in zip(ROLES, pair, strict=True):
-            if role not in self._buffers:
-                self._buffers[role] = np.empty((self._size, *pixels_HWC.shape), pixels_HWC.dtype)
-            self._buffers[role][self.num_pairs] = pixels_HWC
-        self.num_pairs += 1
-        return [self._buffers[role][self.num_pairs - 1] for role in ROLES]
-
-    def pixels(self) -> dict[str, NDArray[Any]]:
-        """Of each role (N, H, W, C)."""
-        return {role: buffer_NHWC[: self.num_pairs] for role, buffer_NHWC in self._buffers.items()}
+    def _compressed(self, pixels_HWC: NDArray[Any]) -> Chunk:
+        if len(self._latest) == _MAX_UNCOMPRESSED:
+            self._latest.popleft().result()
+        chunk = self._beside.submit(encode_chunk, pixels_HWC)
+        self._latest.append(chunk)
+        return chunk
 
 
 def commit_bytes(commit: BucketCommit) -> bytes:
