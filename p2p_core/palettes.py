@@ -34,6 +34,11 @@ class Palette:
         return len(self.colours)
 
     @property
+    def void(self) -> int | None:
+        """The class of pixels that belong to none; None where there is no such class."""
+        return self.names.index("void") if "void" in self.names else None
+
+    @property
     def is_gray(self) -> bool:
         """Whether every colour is a gray, so that a picture of one band can show it."""
         return all(red == green == blue for red, green, blue in self.colours)

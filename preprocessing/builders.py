@@ -19,7 +19,7 @@ from preprocessing.labels import LabelsBuilder, LabelsParameters
 from preprocessing.maps import MapsBuilder, MapsParameters
 from preprocessing.pairs import PairBuilder
 from preprocessing.palette import PaletteBuilder, PaletteParameters
-from preprocessing.photo_builder import PhotoParameters
+from preprocessing.sizing import PictureParameters
 from preprocessing.tiles import TilesBuilder
 
 __all__ = ["BUILDERS", "BuilderKind"]
@@ -47,7 +47,7 @@ BUILDERS: dict[str, BuilderKind] = {
         "the input raster, then the target raster of the same ground (one may be a vector map); or two XYZ trees z/x/y.png",
     ),
     "colour": BuilderKind(ColourParameters, ColourBuilder, "the photos' directory"),
-    "gray": BuilderKind(PhotoParameters, GrayBuilder, "the photos' directory"),
+    "gray": BuilderKind(PictureParameters, GrayBuilder, "the photos' directory"),
     "labels": BuilderKind(LabelsParameters, LabelsBuilder, "the photos' directory, then that of their label pictures"),
     "holes": BuilderKind(HolesParameters, HolesBuilder, "the photos' directory"),
     "palette": BuilderKind(PaletteParameters, PaletteBuilder, "the directory of photos, or of palettes as pictures"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PositiveInt
 
 from p2p_core.encodings import encoding
 from p2p_core.errors import ConfigError, RasterError, UsageError
@@ -25,17 +26,18 @@ from preprocessing.clips import ClipFrame, Pixels, clip_digest, find_clips
 from preprocessing.frame_matching import Read
 from preprocessing.matching import Pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
-from preprocessing.photo_builder import PhotoParameters
-from preprocessing.photos import fitted, fitted_photo, have_one_aspect
+from preprocessing.photos import rgb_photo, shown_photo
 from preprocessing.quality import twins
+from preprocessing.sizing import PictureParameters, Placement, require_one_aspect
 from preprocessing.split import directory_split
 
 __all__ = ["FramesBuilder", "FramesParameters", "FramesSource"]
 
 
-class FramesParameters(PhotoParameters, Timing):
-    """As `PhotoParameters` and `Timing` say, and the encodings of both sides."""
+class FramesParameters(PictureParameters, Timing):
+    """As `PictureParameters` and `Timing` say, and the encodings of both sides."""
 
+    resize_px: tuple[PositiveInt, PositiveInt] = (256, 256)
     input_encoding: str = "rgb"
     target_encoding: str = "rgb"
 
@@ -81,7 +83,8 @@ class FramesBuilder:
         return self.parameters.target_encoding
 
     def size_px(self) -> tuple[int, int]:
-        return self.parameters.resize_px
+        height_px, width_px = self.parameters.crop_px or self.parameters.resize_px
+        return height_px + self.parameters.jitter_px, width_px + self.parameters.jitter_px
 
     def sources(self) -> Sequence[FramesSource]:
         """Raises as `PairBuilder.sources`, and `PairingError` where names or numbers do not match."""
@@ -117,7 +120,7 @@ class FramesBuilder:
     def _opened(self, source: FramesSource) -> ClipPair:
         """Raises `RasterError` where a clip cannot be read, stands still, or shows another part of the scene than the other."""
         pair = ClipPair(source.clips, self.parameters)
-        _require_one_aspect(*(clip.size_px for clip in pair.clips))
+        require_one_aspect(("input", "the target"), *(clip.size_px for clip in pair.clips))
         pair.refuse_still()
         return pair
 
@@ -125,11 +128,12 @@ class FramesBuilder:
         item = _pair_id(source, couple.input.frame, couple.target.frame)
         try:
             input_HWC, target_HWC = _pixels(couple.input), _pixels(couple.target)
-            _require_one_aspect(input_HWC.shape[:2], target_HWC.shape[:2])
+            require_one_aspect(("input", "the target"), input_HWC.shape[:2], target_HWC.shape[:2])
         except RasterError as error:
             return self._rejected(source, item, error)
-        input_HWC, input_snapped = self._finished(input_HWC, self.input_encoding)
-        target_HWC, target_snapped = self._finished(target_HWC, self.target_encoding)
+        placement = self.parameters.placement(input_HWC.shape[:2], self.size_px())
+        input_HWC, input_snapped = _shown(input_HWC, self.input_encoding, placement)
+        target_HWC, target_snapped = _shown(target_HWC, self.target_encoding, placement)
         attributes = {"input_frame": couple.input.frame.label, "target_frame": couple.target.frame.label}
         if couple.apart_ms is not None:
             attributes["apart_ms"] = f"{couple.apart_ms:.1f}"
@@ -137,18 +141,8 @@ class FramesBuilder:
             attributes["split"] = source.split
         if input_snapped is not None or target_snapped is not None:
             attributes["snapped_px"] = str((input_snapped or 0) + (target_snapped or 0))
-        return self.parameters.quality.judge(Pair(item, source.source_id, input_HWC, target_HWC, attributes=attributes))
-
-    def _finished(self, pixels_HWC: Pixels, encoding_name: str) -> tuple[NDArray[np.uint8], int | None]:
-        """At the pairs' size; for a palette also how many pixels had another colour."""
-        size_px, fit = self.parameters.resize_px, self.parameters.fit
-        kind = encoding(encoding_name)
-        if not kind.is_palette:
-            return kind.of_rgb(fitted_photo(pixels_HWC, size_px, fit)), None
-        height_px, width_px = pixels_HWC.shape[:2]
-        drawn_HWC = fitted(fitted_photo(pixels_HWC, (height_px, width_px), "stretch"), size_px, fit, resize_nearest)
-        snapped_HWC = kind.of_rgb(drawn_HWC)
-        return snapped_HWC, int((snapped_HWC != drawn_HWC).any(axis=-1).sum())
+        pair = Pair(item, source.source_id, input_HWC, target_HWC, attributes=attributes)
+        return self.parameters.finished(pair, placement, (self.input_encoding, self.target_encoding))
 
     def _require_times(self, matched: Sequence[tuple[Path, Path]]) -> None:
         timeless = next((clips for clips in matched if all(clip.is_dir() for clip in clips)), None)
@@ -214,11 +208,11 @@ def _pixels(found: Read) -> Pixels:
     return found.pixels
 
 
-def _require_one_aspect(input_px: tuple[int, int], target_px: tuple[int, int]) -> None:
-    if not (have_one_aspect(input_px, target_px) or have_one_aspect(target_px, input_px)):
-        raise RasterError(
-            f"The input has {input_px[1]}x{input_px[0]} px and the target {target_px[1]}x{target_px[0]}:"
-            " one is not the other at a scale",
-            remedy="Crop both to the same view",
-            reason="size",
-        )
+def _shown(pixels_HWC: Pixels, encoding_name: str, placement: Placement) -> tuple[NDArray[np.uint8], int | None]:
+    """What the pair shows of a frame; for a palette also how many pixels had another colour."""
+    kind = encoding(encoding_name)
+    if not kind.is_palette:
+        return kind.of_rgb(shown_photo(pixels_HWC, placement)), None
+    drawn_HWC = placement.shown(rgb_photo(pixels_HWC), resize_nearest)
+    snapped_HWC = kind.of_rgb(drawn_HWC)
+    return snapped_HWC, int((snapped_HWC != drawn_HWC).any(axis=-1).sum())

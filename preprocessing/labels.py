@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,10 @@ from p2p_core.rasters.registry import open_raster, source_digest
 from preprocessing.align import resize_nearest
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
-from preprocessing.photo_builder import PhotoParameters
-from preprocessing.photos import fitted, fitted_photo, have_one_aspect, read_photo
+from preprocessing.photos import read_photo, shown_photo
 from preprocessing.pictures import to_encoding
 from preprocessing.quality import twins
+from preprocessing.sizing import PictureParameters, require_one_aspect, usual_size_px
 from preprocessing.split import directory_split
 
 __all__ = ["LabelSource", "LabelsBuilder", "LabelsParameters"]
@@ -37,7 +38,7 @@ _NEAR = 16  # levels a colour may be off in red, green and blue for JPEG's sake
 _IGNORED = 255  # what label pictures by index call pixels of no class, in Cityscapes and elsewhere
 
 
-class LabelsParameters(PhotoParameters):
+class LabelsParameters(PictureParameters):
     """`palette`: a name of `PALETTES`, or colours: `000000-ff0000`. `direction`: what becomes what.
 
     `min_near`: a label picture of which a smaller share of pixels lies within 16 levels of the palette's colours shows a photo,
@@ -101,7 +102,12 @@ class LabelsBuilder:
         return "rgb" if self.parameters.direction == "labels_to_photo" else self._label_encoding
 
     def size_px(self) -> tuple[int, int]:
-        return self.parameters.resize_px
+        """Raises `EmptySourceError` where photos keep their own size and none can be read."""
+        return self.parameters.pair_px or self._usual_size_px
+
+    @cached_property
+    def _usual_size_px(self) -> tuple[int, int]:
+        return usual_size_px(find_pictures(self.places[0]).by_name.values())
 
     def sources(self) -> Sequence[LabelSource]:
         """Raises as `PairBuilder.sources`, and `PairingError` where names do not match."""
@@ -121,7 +127,10 @@ class LabelsBuilder:
             )
             return
         try:
-            photo_HWC, labels_HWC, num_snapped = self._halves(source)
+            photo_HWC, raw_HWC = read_photo(source.photo), self._read_labels(source.labels)
+            require_one_aspect(("photo", "its labels"), photo_HWC.shape[:2], raw_HWC.shape[:2])
+            placement = self.parameters.placement(photo_HWC.shape[:2], self.size_px())
+            labels_HWC, num_snapped = self._in_colours(placement.shown(raw_HWC, resize_nearest))
         except RasterError as error:
             if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
                 raise
@@ -134,22 +143,20 @@ class LabelsBuilder:
             )
             return
         attributes = {"snapped_px": str(num_snapped)} | ({"split": source.split} if source.split else {})
-        halves = (labels_HWC, photo_HWC) if self.parameters.direction == "labels_to_photo" else (photo_HWC, labels_HWC)
-        yield self.parameters.quality.judge(Pair(source.source_id, source.source_id, *halves, attributes=attributes))
+        halves = labels_HWC, shown_photo(photo_HWC, placement)
+        if self.parameters.direction == "photo_to_labels":
+            halves = halves[::-1]
+        pair = Pair(source.source_id, source.source_id, *halves, attributes=attributes)
+        yield self.parameters.finished(pair, placement, (self.input_encoding, self.target_encoding))
 
-    def _halves(self, source: LabelSource) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int]:
-        """Photo and labels as pixels, and how many of the labels' pixels had another colour before."""
-        photo_HWC, raw_HWC = read_photo(source.photo), self._read_labels(source.labels)
-        _require_one_aspect(photo_HWC, raw_HWC)
-        size_px, fit = self.parameters.resize_px, self.parameters.fit
-        raw_HWC = fitted(raw_HWC, size_px, fit, resize_nearest)
-        photo_HWC = fitted_photo(photo_HWC, size_px, fit)
+    def _in_colours(self, raw_HWC: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
+        """Class indices or colours -> (H, W, 3) in the palette's colours, and how many pixels had another colour before."""
         if raw_HWC.shape[-1] == 1:
-            return photo_HWC, self._palette.colours_of(raw_HWC[..., 0]), 0
+            return self._palette.colours_of(raw_HWC[..., 0]), 0
         labels_HWC = self._palette.snap(raw_HWC)
         levels_HW = np.abs(labels_HWC.astype(np.int16) - raw_HWC).max(axis=-1)
         self._require_palette(float((levels_HW <= _NEAR).mean()))
-        return photo_HWC, labels_HWC, int((levels_HW > 0).sum())
+        return labels_HWC, int((levels_HW > 0).sum())
 
     def _require_palette(self, near: float) -> None:
         if near < self.parameters.min_near:
@@ -176,8 +183,8 @@ class LabelsBuilder:
     def _checked(self, indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Raises `RasterError` for an index that is no class; 255 is void where the palette has such a class."""
         names = self._palette.names
-        if "void" in names:
-            indices = np.where(indices == _IGNORED, names.index("void"), indices).astype(np.uint8)
+        if self._palette.void is not None:
+            indices = np.where(indices == _IGNORED, self._palette.void, indices).astype(np.uint8)
         highest = int(indices.max())
         if highest >= len(names):
             raise RasterError(
@@ -202,14 +209,3 @@ class LabelsBuilder:
         for role, place in zip(("photo", "labels"), self.places, strict=True):
             text = text.replace(f"{place}/", f"{role}/")
         return text
-
-
-def _require_one_aspect(photo_HWC: NDArray[Any], labels_HWC: NDArray[Any]) -> None:
-    """Raises `RasterError` unless one picture is the other at some scale, to a pixel of the labels."""
-    (height, width), (label_height, label_width) = photo_HWC.shape[:2], labels_HWC.shape[:2]
-    if not have_one_aspect((height, width), (label_height, label_width)):
-        raise RasterError(
-            f"The photo has {width}x{height} px and its labels {label_width}x{label_height}: one is not the other at a scale",
-            remedy="Crop both to the same view",
-            reason="size",
-        )
