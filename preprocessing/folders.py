@@ -6,7 +6,7 @@ Legend: H W pixels, C bands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,24 +17,23 @@ from pydantic import PositiveInt
 
 from p2p_core.encodings import encoding
 from p2p_core.errors import RasterError, UsageError
-from p2p_core.files import sha256_json
 from p2p_core.pairstore.layout import ROLES
-from p2p_core.rasters.registry import source_digest
 from preprocessing.align import resize, resize_nearest
-from preprocessing.matching import Pictures, find_pictures, match_pictures
-from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
+from preprocessing.matching import find_pictures, match_pictures
+from preprocessing.pairs import Outcome, Pair
 from preprocessing.pictures import picture_size_px, read_picture
-from preprocessing.quality import twins
+from preprocessing.places import FilesSource, Places, require_two
 from preprocessing.sizing import Fit, PictureParameters, Placement, require_one_aspect, usual_size_px
-from preprocessing.split import directory_split
 
-__all__ = ["FolderSource", "FoldersBuilder", "FoldersParameters"]
+__all__ = ["FoldersBuilder", "FoldersParameters"]
 
 
 class FoldersParameters(PictureParameters):
     """`layout`: `two` directories (inputs, targets), or one of pictures that hold both halves `side_by_side`.
 
-    `input_side`: the half that is the input. Sizes as `PictureParameters` says, but pictures keep their own, and are stretched
+    `input_side`: the half that is the input. `input_suffix`, `target_suffix`: how names end that are one apart from that: `_A`
+    and `_B`; what ends otherwise takes no part. With the files' suffixes (`.jpg` and `.png`) both may lie in one directory,
+    given twice. Sizes as `PictureParameters` says, but pictures keep their own, and are stretched
     where they have to be resized, unless told otherwise. Both halves keep or lose the same parts with `crop` and `pad`, so
     there one has to be the other at a scale.
     """
@@ -45,15 +44,8 @@ class FoldersParameters(PictureParameters):
     input_side: Literal["left", "right"] = "left"
     input_encoding: str = "rgb"
     target_encoding: str = "rgb"
-
-
-@dataclass(frozen=True)
-class FolderSource(SourceRef):
-    """`paths`: one file with both halves, or the input's and the target's. `refused`: why they are not looked into."""
-
-    paths: tuple[Path, ...]
-    split: str | None
-    refused: Rejected | None
+    input_suffix: str = ""
+    target_suffix: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,14 +60,15 @@ class FoldersBuilder:
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
-        expected = 1 if self._side_by_side else 2
-        if len(self.directories) != expected:
+        if not self._side_by_side:
+            require_two("folders", self.directories, self._endings, "the inputs'", "the targets'")
+        elif len(self.directories) != 1:
             raise UsageError(
-                f"Layout {self.parameters.layout!r} takes {expected} directories, not {len(self.directories)}",
-                remedy="Give one directory for side_by_side; the inputs' and then the targets' for two",
+                f"Layout 'side_by_side' takes 1 directory, not {len(self.directories)}",
+                remedy="Give one directory, or two and layout=two",
             )
-        if len({directory.resolve() for directory in self.directories}) != expected:
-            raise UsageError(f"{self.directories[0]} is given twice", remedy="Give the inputs' directory, then the targets'")
+        if self._side_by_side and any(self._endings):
+            raise UsageError("Pictures with both halves side by side have one name", remedy="Leave out the suffixes")
 
     @property
     def input_encoding(self) -> str:
@@ -89,67 +82,47 @@ class FoldersBuilder:
     def _side_by_side(self) -> bool:
         return self.parameters.layout == "side_by_side"
 
+    @property
+    def _endings(self) -> tuple[str, str]:
+        return self.parameters.input_suffix, self.parameters.target_suffix
+
+    @property
+    def _named(self) -> Places:
+        return Places(dict(zip(("pair",) if self._side_by_side else ROLES, self.directories, strict=True)))
+
     def size_px(self) -> tuple[int, int]:
         """Raises `EmptySourceError` where the size has to be looked up and no picture can be read."""
         return self.parameters.pair_px or self._usual_size_px
 
-    def sources(self) -> Sequence[FolderSource]:
+    def sources(self) -> Sequence[FilesSource]:
         """Raises as `PairBuilder.sources`, and `PairingError` where names do not match."""
-        found = [find_pictures(directory) for directory in self.directories]
-        matched = self._matched(found)
-        files = {name: self._files(paths) for name, paths in matched.items()}
-        twin_of = twins({name: sha256_json(list(digests.values())) for name, digests in files.items()})
-        pairs = [self._source(name, paths, files[name], twin_of.get(name)) for name, paths in matched.items()]
-        return [*pairs, *(self._unsupported(path, pictures) for pictures in found for path in pictures.others)]
+        found = [find_pictures(place, ending) for place, ending in zip(self.directories, self._endings, strict=False)]
+        matched = (
+            {name: (path,) for name, path in found[0].by_name.items()}
+            if self._side_by_side
+            else match_pictures(found[0], found[1])
+        )
+        return [
+            *self._named.sources(matched),
+            *(
+                self._named.unsupported(role, path, f"{path.suffix or 'No suffix'} is no picture's suffix")
+                for role, pictures in zip(self._named.by_role, found, strict=True)
+                for path in pictures.others
+            ),
+        ]
 
-    def build(self, source: FolderSource) -> Iterator[Outcome]:
+    def build(self, source: FilesSource) -> Iterator[Outcome]:
         if source.refused:
             yield source.refused
             return
         try:
             pair, placement = self._pair(source)
         except RasterError as error:
-            if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
-                raise
-            detail = self._without_place(error.problem)
-            yield Rejected(source.source_id, source.source_id, error.reason, detail, seen_in=source.paths)
+            yield self._named.rejected(source, source.source_id, error)
             return
         yield self.parameters.finished(pair, placement, (self.input_encoding, self.target_encoding))
 
-    def _matched(self, found: Sequence[Pictures]) -> dict[str, tuple[Path, ...]]:
-        if self._side_by_side:
-            return {name: (path,) for name, path in found[0].by_name.items()}
-        return dict(match_pictures(found[0], found[1]))
-
-    @property
-    def _roles(self) -> tuple[str, ...]:
-        return ("pair",) if self._side_by_side else ROLES
-
-    def _without_place(self, text: str) -> str:
-        """As the table of sources calls files: a dataset does not tell, or depend on, where its sources lay."""
-        for role, directory in zip(self._roles, self.directories, strict=True):
-            text = text.replace(f"{directory}/", f"{role}/")
-        return text
-
-    def _files(self, paths: Sequence[Path]) -> dict[str, str]:
-        """Name in the table of sources -> digest."""
-        places = [path.relative_to(directory).as_posix() for path, directory in zip(paths, self.directories, strict=True)]
-        return {f"{role}/{place}": source_digest(path) for role, place, path in zip(self._roles, places, paths, strict=True)}
-
-    def _source(self, name: str, paths: tuple[Path, ...], files: Mapping[str, str], twin: str | None) -> FolderSource:
-        refused = Rejected(name, name, "duplicate", f"It holds the same bytes as {twin}", seen_in=paths) if twin else None
-        digest = sha256_json({"files": dict(files), "duplicate_of": twin})
-        return FolderSource(name, digest, 1, files, paths, directory_split(name), refused)
-
-    def _unsupported(self, path: Path, pictures: Pictures) -> FolderSource:
-        place = path.relative_to(pictures.directory).as_posix()
-        role = self._roles[self.directories.index(pictures.directory)]
-        digest = source_digest(path)
-        source_id = f"{role}/{place}"  # no pair's id: two directories may hold a file of the same name
-        refused = Rejected(source_id, place, "unsupported", f"{path.suffix or 'No suffix'} is no picture's suffix")
-        return FolderSource(source_id, digest, 0, {source_id: digest}, (path,), None, refused)
-
-    def _pair(self, source: FolderSource) -> tuple[Pair, Placement]:
+    def _pair(self, source: FilesSource) -> tuple[Pair, Placement]:
         """Raises `RasterError` where a picture cannot be read or does not fit the others."""
         input_HWC, target_HWC = self._halves(source.paths[0]) if self._side_by_side else self._two(source.paths)
         placement = self._placement(input_HWC.shape[:2], target_HWC.shape[:2])
@@ -188,7 +161,7 @@ class FoldersBuilder:
 
     @cached_property
     def _usual_size_px(self) -> tuple[int, int]:
-        return usual_size_px(find_pictures(self.directories[0]).by_name.values(), self._half_size_px)
+        return usual_size_px(find_pictures(self.directories[0], self._endings[0]).by_name.values(), self._half_size_px)
 
     def _half_size_px(self, path: Path) -> tuple[int, int]:
         height_px, width_px = picture_size_px(path)
