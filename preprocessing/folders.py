@@ -21,7 +21,7 @@ from p2p_core.pairstore.layout import ROLES
 from preprocessing.align import resize, resize_nearest
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair
-from preprocessing.pictures import picture_size_px, read_picture
+from preprocessing.pictures import picture_size_px, read_halves, read_picture
 from preprocessing.places import FilesSource, Places, require_two
 from preprocessing.sizing import Fit, PictureParameters, Placement, require_one_aspect, usual_size_px
 
@@ -124,7 +124,12 @@ class FoldersBuilder:
 
     def _pair(self, source: FilesSource) -> tuple[Pair, Placement]:
         """Raises `RasterError` where a picture cannot be read or does not fit the others."""
-        input_HWC, target_HWC = self._halves(source.paths[0]) if self._side_by_side else self._two(source.paths)
+        # Colours of a palette are snapped later, of the pair's own pixels, so that they can be counted.
+        read_as = tuple("rgb" if encoding(n).is_palette else n for n in (self.input_encoding, self.target_encoding))
+        if self._side_by_side:
+            input_HWC, target_HWC = read_halves(source.paths[0], (read_as[0], read_as[1]), self.parameters.input_side)
+        else:
+            input_HWC, target_HWC = (read_picture(*half) for half in zip(source.paths, read_as, strict=True))
         placement = self._placement(input_HWC.shape[:2], target_HWC.shape[:2])
         input_HWC, input_snapped = _shown(input_HWC, self.input_encoding, placement)
         target_HWC, target_snapped = _shown(target_HWC, self.target_encoding, placement)
@@ -132,22 +137,6 @@ class FoldersBuilder:
         if input_snapped is not None or target_snapped is not None:
             attributes["snapped_px"] = str((input_snapped or 0) + (target_snapped or 0))
         return Pair(source.source_id, source.source_id, input_HWC, target_HWC, attributes=attributes), placement
-
-    def _two(self, paths: Sequence[Path]) -> tuple[NDArray[Any], NDArray[Any]]:
-        return self._read(paths[0], self.input_encoding), self._read(paths[1], self.target_encoding)
-
-    def _read(self, path: Path, encoding_name: str) -> NDArray[Any]:
-        """Colours of a palette are snapped later, of the pair's own pixels, so that they can be counted."""
-        return read_picture(path, "rgb" if encoding(encoding_name).is_palette else encoding_name)
-
-    def _halves(self, path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-        width_px = picture_size_px(path)[1]
-        if width_px % 2:
-            raise _wrong_size(f"It is {width_px} px wide, which has no middle")
-        left, right = slice(0, width_px // 2), slice(width_px // 2, width_px)
-        input_columns, target_columns = (left, right) if self.parameters.input_side == "left" else (right, left)
-        whole = {name: self._read(path, name) for name in {self.input_encoding, self.target_encoding}}
-        return whole[self.input_encoding][:, input_columns], whole[self.target_encoding][:, target_columns]
 
     def _placement(self, input_px: tuple[int, int], target_px: tuple[int, int]) -> Placement:
         """Raises `RasterError` where the two do not go together, or not with the other pairs."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from p2p_core.config import Config
 from p2p_core.encodings import Encoding, encoding
 from p2p_core.errors import EmptySourceError, RasterError, UsageError
 from p2p_core.files import sha256_json
-from p2p_core.geometry import TileGrid, Window
+from p2p_core.geometry import TileGrid, Window, around_all
 from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.grid import Bounds, Grid
 from p2p_core.rasters.protocol import Raster, full_window, grid_of
@@ -57,7 +57,9 @@ class MapsParameters(Config):
 
     `stride_px`: from one tile's origin to the next; tiles touch unless given. `source_px`: the side of the blocks that are
     built, and rebuilt, at once. `zoom`: of XYZ trees that hold several. `max_nodata_fraction`: more nodata than that in either
-    picture rejects a tile.
+    picture rejects a tile. `input_side`: of plain pictures that hold both halves. `input_suffix`, `target_suffix`: of files in
+    two directories, how names end that are one apart from that. `ground_crs`: of the grid that many scenes share, the first
+    scene's unless given.
     """
 
     tile_px: int = Field(default=256, ge=1)
@@ -69,6 +71,10 @@ class MapsParameters(Config):
     target_encoding: str = "rgb"
     water: WaterRule | None = None
     max_nodata_fraction: float = Field(default=0.1, ge=0, le=1)
+    input_side: Literal["left", "right"] = "left"
+    input_suffix: str = ""
+    target_suffix: str = ""
+    ground_crs: str | None = None
     quality: QualityRule = QualityRule()
 
     @model_validator(mode="after")
@@ -157,7 +163,7 @@ class MapsBuilder:
 
     def build(self, source: MapsSource) -> Iterator[Outcome]:
         with self._open() as (input_raster, target_raster, _):
-            ground = _ground(source.windows)
+            ground = around_all(source.windows)
             read_input = _reader(input_raster, ground, encoding(self.input_encoding))
             read_target = _reader(target_raster, ground, encoding(self.target_encoding))
             for window in source.windows:
@@ -235,12 +241,6 @@ def _tiles_by_block(area: Window, parameters: MapsParameters) -> dict[tuple[int,
 def _tile_grid(area: Window, parameters: MapsParameters) -> TileGrid:
     """Its windows begin at the area's corner."""
     return TileGrid(area.height_px, area.width_px, parameters.tile_px, parameters.stride_px or parameters.tile_px)
-
-
-def _ground(windows: Sequence[Window]) -> Window:
-    """The smallest window around all of them."""
-    y, x = min(w.y_px for w in windows), min(w.x_px for w in windows)
-    return Window(y, x, max(w.y_end_px for w in windows) - y, max(w.x_end_px for w in windows) - x)
 
 
 def _reader(raster: Raster, ground: Window, own: Encoding) -> Callable[[Window], tuple[NDArray[Any], float]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from p2p_core.encodings import encoding
 from p2p_core.errors import ConfigError, EmptySourceError, RasterError, SizeMismatchError
 from p2p_core.files import sha256_json
-from p2p_core.geometry import Window
+from p2p_core.geometry import Window, around_all
 from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.grid import Bounds, Grid
 from p2p_core.rasters.images import ImageRaster
@@ -97,9 +97,7 @@ class TilesBuilder:
             SizeMismatchError: the trees have different zooms, or no address in common.
             RasterError: a tile off the map, or there twice.
         """
-        windows = self.windows()
-        y_px, x_px = min(w.y_px for w in windows), min(w.x_px for w in windows)
-        return Window(y_px, x_px, max(w.y_end_px for w in windows) - y_px, max(w.x_end_px for w in windows) - x_px)
+        return around_all(self.windows())
 
     def windows(self) -> Sequence[Window]:
         """The tiles that both trees have, row by row. Raises as `area`."""
