@@ -19,6 +19,7 @@ from p2p_core.encodings import encoding
 from p2p_core.errors import RasterError, UsageError
 from p2p_core.pairstore.layout import ROLES
 from preprocessing.align import resize, resize_nearest
+from preprocessing.chosen_encodings import ChosenEncodings, EncodingChoice
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.pictures import picture_size_px, read_halves, read_picture
@@ -28,7 +29,7 @@ from preprocessing.sizing import Fit, PictureParameters, Placement, require_one_
 __all__ = ["FoldersBuilder", "FoldersParameters"]
 
 
-class FoldersParameters(PictureParameters):
+class FoldersParameters(PictureParameters, EncodingChoice):
     """`layout`: `two` directories (inputs, targets), or one of pictures that hold both halves `side_by_side`.
 
     `input_side`: the half that is the input. `input_suffix`, `target_suffix`: how names end that are one apart from that: `_A`
@@ -42,14 +43,12 @@ class FoldersParameters(PictureParameters):
     fit: Fit = "stretch"
     layout: Literal["two", "side_by_side"]
     input_side: Literal["left", "right"] = "left"
-    input_encoding: str = "rgb"
-    target_encoding: str = "rgb"
     input_suffix: str = ""
     target_suffix: str = ""
 
 
 @dataclass(frozen=True)
-class FoldersBuilder:
+class FoldersBuilder(ChosenEncodings):
     """Builder of pairs from one directory (side by side) or two (inputs, targets)."""
 
     directories: tuple[Path, ...]
@@ -69,14 +68,6 @@ class FoldersBuilder:
             )
         if self._side_by_side and any(self._endings):
             raise UsageError("Pictures with both halves side by side have one name", remedy="Leave out the suffixes")
-
-    @property
-    def input_encoding(self) -> str:
-        return self.parameters.input_encoding
-
-    @property
-    def target_encoding(self) -> str:
-        return self.parameters.target_encoding
 
     @property
     def _side_by_side(self) -> bool:

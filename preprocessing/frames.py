@@ -20,6 +20,7 @@ from p2p_core.errors import ConfigError, RasterError, UsageError
 from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.registry import FILE_FORMATS
 from preprocessing.align import resize_nearest
+from preprocessing.chosen_encodings import ChosenEncodings, EncodingChoice
 from preprocessing.clip_pair import ClipPair, Couple, Note, Timing
 from preprocessing.clips import ClipFrame, Pixels, clip_digest, find_clips
 from preprocessing.frame_matching import Read
@@ -32,21 +33,19 @@ from preprocessing.sizing import PictureParameters, Placement, require_one_aspec
 __all__ = ["FramesBuilder", "FramesParameters"]
 
 
-class FramesParameters(PictureParameters, Timing):
+class FramesParameters(PictureParameters, Timing, EncodingChoice):
     """As `PictureParameters` and `Timing` say, and the encodings of both sides.
 
     `input_suffix`, `target_suffix`: how the names of clips end that are one apart from that: `_ir` and `_rgb`.
     """
 
     resize_px: tuple[PositiveInt, PositiveInt] = (256, 256)
-    input_encoding: str = "rgb"
-    target_encoding: str = "rgb"
     input_suffix: str = ""
     target_suffix: str = ""
 
 
 @dataclass(frozen=True)
-class FramesBuilder:
+class FramesBuilder(ChosenEncodings):
     """Builder of pairs of frames. `places`: the input clips' directory, then the target clips'."""
 
     places: tuple[Path, ...]
@@ -65,14 +64,6 @@ class FramesBuilder:
                     f"Frames are 8-bit pictures, which {name} is not",
                     remedy="Name rgb, gray, Lab or a palette; `p2p build folders` keeps the depth of pictures",
                 )
-
-    @property
-    def input_encoding(self) -> str:
-        return self.parameters.input_encoding
-
-    @property
-    def target_encoding(self) -> str:
-        return self.parameters.target_encoding
 
     def size_px(self) -> tuple[int, int]:
         height_px, width_px = self.parameters.crop_px or self.parameters.resize_px

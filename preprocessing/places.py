@@ -41,7 +41,7 @@ class Places:
         """Raises the error itself for a file that was there when sources were listed: that is no verdict to keep."""
         if error.reason == "missing":
             raise error
-        return Rejected(source.source_id, item, error.reason, self.without(error.problem), seen_in=source.paths)
+        return Rejected(source.source_id, item, error.reason, self.without(error.problem), seen_in=_files_of(source.paths))
 
     def sources(
         self,
@@ -56,7 +56,11 @@ class Places:
         found = []
         for name, paths in matched.items():
             twin = twin_of.get(name)
-            refused = Rejected(name, name, "duplicate", f"It holds the same bytes as {twin}", seen_in=paths) if twin else None
+            refused = (
+                Rejected(name, name, "duplicate", f"It holds the same bytes as {twin}", seen_in=_files_of(paths))
+                if twin
+                else None
+            )
             known = sha256_json({"files": files[name], "duplicate_of": twin})
             most = 0 if twin else max_pairs(paths)
             found.append(FilesSource(name, known, most, files[name], paths, directory_split(name), refused))
@@ -76,6 +80,10 @@ class Places:
             f"{role}/{path.relative_to(place).as_posix()}": digest(path)
             for (role, place), path in zip(self.by_role.items(), paths, strict=True)
         }
+
+
+def _files_of(paths: Sequence[Path]) -> tuple[Path, ...]:
+    return tuple(path for path in paths if path.is_file())  # of a clip's directory there is no one picture to show
 
 
 def require_two(builder: str, places: Sequence[Path], endings: tuple[str, str], first: str, second: str) -> None:

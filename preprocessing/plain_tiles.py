@@ -18,6 +18,7 @@ from p2p_core.errors import ConfigError, RasterError
 from p2p_core.geometry import TileGrid
 from p2p_core.pairstore.layout import ROLES
 from preprocessing.align import resize, resize_nearest
+from preprocessing.chosen_encodings import ChosenEncodings
 from preprocessing.maps import MapsParameters, judge
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair
@@ -29,7 +30,7 @@ __all__ = ["PlainTilesBuilder"]
 
 
 @dataclass(frozen=True)
-class PlainTilesBuilder:
+class PlainTilesBuilder(ChosenEncodings):
     """Builder of tiles from one directory of side-by-side pictures, or from (input directory, target directory)."""
 
     directories: tuple[Path, ...]
@@ -47,14 +48,6 @@ class PlainTilesBuilder:
                 "`bounds`, `zoom` and `ground_crs` are of rasters that lie somewhere; plain pictures do not",
                 remedy="Leave them out, or give GeoTIFFs",
             )
-
-    @property
-    def input_encoding(self) -> str:
-        return self.parameters.input_encoding
-
-    @property
-    def target_encoding(self) -> str:
-        return self.parameters.target_encoding
 
     @property
     def _endings(self) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from p2p_core.rasters.geotiff import reproject_bounds
 from p2p_core.rasters.grid import Bounds, Grid, window_bounds
 from p2p_core.rasters.protocol import grid_of
 from p2p_core.rasters.registry import open_raster, source_digest
+from preprocessing.chosen_encodings import ChosenEncodings
 from preprocessing.maps import MapsBuilder, MapsParameters, MapsSource
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Rejected, SourceRef
@@ -42,7 +43,7 @@ class ScenesSource(SourceRef):
 
 
 @dataclass(frozen=True)
-class ScenesBuilder:
+class ScenesBuilder(ChosenEncodings):
     """Builder of pairs from the rasters in (input directory, target directory)."""
 
     directories: tuple[Path, ...]
@@ -61,14 +62,6 @@ class ScenesBuilder:
                 "`bounds` and `zoom` are of one raster, and many scenes are given",
                 remedy="Leave them out; to keep ground free, reserve it: --reserve",
             )
-
-    @property
-    def input_encoding(self) -> str:
-        return self.parameters.input_encoding
-
-    @property
-    def target_encoding(self) -> str:
-        return self.parameters.target_encoding
 
     def size_px(self) -> tuple[int, int]:
         return self.parameters.tile_px, self.parameters.tile_px
