@@ -112,6 +112,10 @@ class Bands(Linear):
         pixels[~measured] = self.scale.fill
         return pixels
 
+    def padding(self, _colour: tuple[int, int, int], /) -> Pixels:
+        """Nothing was measured in a frame."""
+        return np.full(self.bands, self.scale.fill, self.dtype)
+
     def scaled(self, values: Any) -> Any:
         return self.scale.to_network(values)
 

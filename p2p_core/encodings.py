@@ -88,6 +88,10 @@ class _Palette(Linear):
     def of_rgb(self, rgb: Pixels) -> Pixels:
         return self.palette.snap(rgb)
 
+    def padding(self, _colour: tuple[int, int, int], /) -> Pixels:
+        """Void, or the first class of a palette that has none: any other colour would claim to show something."""
+        return np.array(self.palette.colours[self.palette.void or 0], np.uint8)
+
     def to_pixels(self, network: Network, input_pixels: Pixels, source: Encoding, /) -> Pixels:
         return self.palette.snap(super().to_pixels(network, input_pixels, source))
 

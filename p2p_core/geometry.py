@@ -5,10 +5,10 @@ Everything here is pure. `y` grows downwards, `x` to the right; a window is half
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["TileGrid", "Window", "align_down", "align_up"]
+__all__ = ["TileGrid", "Window", "align_down", "align_up", "around_all"]
 
 
 def align_down(value_px: int, lattice_px: int) -> int:
@@ -76,6 +76,12 @@ class Window:
             and self.x_px < other.x_end_px
             and other.x_px < self.x_end_px
         )
+
+
+def around_all(windows: Sequence[Window]) -> Window:
+    """The smallest window that holds all of them; there is one at least."""
+    y_px, x_px = min(w.y_px for w in windows), min(w.x_px for w in windows)
+    return Window(y_px, x_px, max(w.y_end_px for w in windows) - y_px, max(w.x_end_px for w in windows) - x_px)
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,10 @@ class Encoding(ABC):
         del measured  # a picture keeps the raster's own nodata
         return values
 
+    def padding(self, colour: tuple[int, int, int], /) -> Pixels:
+        """(bands,): the pixel of a frame around a picture. `colour`: (red, green, blue); not of palettes and bands."""
+        return self.of_rgb(np.array([colour], np.uint8)).reshape(-1)
+
     def to_rgb(self, pixels: Pixels) -> NDArray[np.uint8]:
         """(..., bands) pixels -> (..., 3) uint8 that a person can look at."""
         return as_rgb(pixels)

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from p2p_core.errors import ConfigError
 
-__all__ = ["PALETTES", "Palette", "palette"]
+__all__ = ["LABEL_IDS", "OTHER_COLOURS", "PALETTES", "Palette", "in_own_colours", "palette"]
 
 Colour = tuple[int, int, int]
 _COLOURS = re.compile(r"[0-9a-f]{6}(-[0-9a-f]{6})+", re.IGNORECASE)
 _AT_ONCE = 1 << 16  # pixels whose distances to all colours are held at one time
 _MAX_CLASSES = 64
+_CODE = np.array([1 << 16, 1 << 8, 1])
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Palette:
 
     def __len__(self) -> int:
         return len(self.colours)
+
+    @property
+    def void(self) -> int | None:
+        """The class of pixels that belong to none; None where there is no such class."""
+        return self.names.index("void") if "void" in self.names else None
 
     @property
     def is_gray(self) -> bool:
@@ -84,6 +90,16 @@ def palette(name: str) -> Palette:
         problem = f"has {len(spelt)} colours" if len(set(spelt)) == len(spelt) else "names a colour twice"
         raise ConfigError(f"Palette {name!r} {problem}", remedy=f"Give 2 to {_MAX_CLASSES} different colours")
     return Palette(tuple(spelt), tuple((int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16)) for c in spelt))
+
+
+def in_own_colours(rgb: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """(..., 3) -> (..., 3): pixels of exactly one of the palette's `OTHER_COLOURS` in the colour of the class it belongs to."""
+    own = palette(name)
+    result = rgb.copy()
+    codes = rgb.astype(np.int32) @ _CODE
+    for colour, class_name in OTHER_COLOURS.get(name, {}).items():
+        result[codes == np.dot(colour, _CODE)] = own.colours[own.names.index(class_name)]
+    return result
 
 
 def _of(*classes: tuple[str, Colour]) -> Palette:
@@ -146,3 +162,40 @@ PALETTES: dict[str, Palette] = {
         ("void", (0, 0, 0)),
     ),
 }
+
+LABEL_IDS: dict[str, tuple[str, ...]] = {
+    # Class by the `id` of cityscapesScripts' labels.py, 0 (unlabeled) to 33 (bicycle): what *_labelIds.png hold. What has no
+    # trainId of its own (parking, rail track, guard rail, bridge, tunnel, polegroup, caravan, trailer) is void, as there.
+    "cityscapes": (
+        *("void",) * 7,
+        *("road", "sidewalk", "void", "void", "building", "wall", "fence", "void", "void", "void", "pole", "void"),
+        *("traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus"),
+        *("void", "void", "train", "motorcycle", "bicycle"),
+    ),
+}
+"""By palette: the class that a data set's own ids mean, where they are not the palette's."""
+
+OTHER_COLOURS: dict[str, dict[Colour, str]] = {
+    # The colours of *_color.png that labels.py gives no trainId. (Polegroups have the poles' colour, license plates the cars'.)
+    "cityscapes": dict.fromkeys(
+        [
+            *((111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140), (180, 165, 180), (150, 100, 100), (150, 120, 90)),
+            *((0, 0, 90), (0, 0, 110)),
+        ],
+        "void",
+    ),
+    # The 32 classes of CamVid's own *_L.png (Brostow et al., 2009, label_colors.txt) in the 11 of SegNet.
+    "camvid": {
+        **dict.fromkeys([(192, 0, 128), (0, 128, 64), (64, 0, 64), (64, 192, 0)], "building"),  # archway, bridge, tunnel, wall
+        (0, 0, 64): "pole",  # traffic cone
+        **dict.fromkeys([(128, 0, 192), (192, 0, 64)], "road"),  # lane markings, driven on and not
+        **dict.fromkeys([(0, 0, 192), (64, 192, 128), (128, 128, 192)], "pavement"),  # sidewalk, parking block, shoulder
+        (192, 192, 0): "tree",  # other vegetation
+        **dict.fromkeys([(128, 128, 64), (0, 64, 64)], "sign"),  # text, traffic light
+        # sports utility vehicle, truck or bus, train, other moving things
+        **dict.fromkeys([(64, 128, 192), (192, 128, 192), (192, 64, 128), (128, 64, 64)], "car"),
+        **dict.fromkeys([(192, 128, 64), (64, 0, 192), (64, 128, 64)], "pedestrian"),  # child, pram, animal
+        (192, 0, 192): "bicyclist",  # motorcycle, scooter
+    },
+}
+"""By palette: exact colours in which a data set draws what belongs to a class that is shown in another colour."""

@@ -10,14 +10,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from p2p_core.errors import SizeMismatchError, UsageError
+from p2p_core.errors import SizeMismatchError
 from p2p_core.geometry import Window, align_down, align_up
 from p2p_core.rasters.geotiff import DatasetRaster, reproject_bounds, warped
 from p2p_core.rasters.grid import SLIVER_PX, Bounds, window_transform
-from p2p_core.rasters.protocol import Raster, bounds, require_inside
-from p2p_core.rasters.registry import is_xyz, open_raster
+from p2p_core.rasters.protocol import Raster, bounds, grid_of, require_inside
+from p2p_core.rasters.registry import open_raster
+from p2p_core.rasters.tree_on_grid import TreeOnGrid
 from p2p_core.rasters.vector import open_vector
 from p2p_core.rasters.vector_file import is_vector
+from p2p_core.rasters.xyz import XYZRaster
 
 __all__ = ["ScaledRaster", "open_aligned", "resize", "resize_nearest"]
 
@@ -25,32 +27,32 @@ _CELL_PX = 64
 _FILTER_PX = 2  # cv2's cubic filter reaches two source pixels to each side
 
 
-def open_aligned(input_path: Path, target: Raster, area: Window) -> Raster:
+def open_aligned(input_path: Path, target: Raster, area: Window, *, zoom: int | None = None) -> Raster:
     """Open the input so that its pixels lie on the target's: as it is, scaled, or resampled by place.
 
     An input in the target's CRS must cover `area` of the target; one in another CRS is resampled, and where it does not reach
     nothing is measured (`Raster.read_measured`). Plain images must have the same shape up to one scale. What is resampled by
-    place can be read inside `area` alone. A vector map is drawn on the target's grid.
+    place can be read inside `area` alone. Of an XYZ tree missing tiles are nothing measured, too. A vector map is drawn on the
+    target's grid.
+
+    Args:
+        zoom: of an input that is an XYZ tree of several.
 
     Raises:
         SizeMismatchError: they do not cover the same ground. Names both.
         RasterError: the input cannot be read.
-        ConfigError: a map style that is none.
-        UsageError: the input is an XYZ tree, which is not resampled.
+        ConfigError: a map style that is none; an XYZ tree of several zooms and none chosen.
     """
-    if is_xyz(input_path):
-        raise UsageError(
-            f"{input_path} is an XYZ tree: as an input it goes with an XYZ tree as target, address by address",
-            remedy="Cut the target into tiles of the same zoom as well, or give the input as a GeoTIFF",
-        )
     if is_vector(input_path):
         return open_vector(input_path, target)
-    source = open_raster(input_path)
+    source = open_raster(input_path, zoom=zoom)
     try:
         if source.crs is None or target.crs is None or target.transform is None:
             _require_same_shape(source, target)
             return _scaled(source, target)
         _require_same_ground(source, target, area)
+        if isinstance(source, XYZRaster):
+            return TreeOnGrid(source, grid_of(target))
         if not _has_holes(source) and _share_corners(source, target):
             # Scaling is faster than warping, and exact: GDAL rounds the mean of 2 x 2 now up, now down.
             return _scaled(source, target)

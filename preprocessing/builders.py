@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from p2p_core.config import Config
-from p2p_core.rasters.registry import is_xyz
+from p2p_core.rasters.registry import is_xyz, may_be_placed
+from p2p_core.rasters.zarr_array import is_zarr
 from preprocessing.colour import ColourBuilder, ColourParameters
 from preprocessing.edges.builder import EdgesBuilder, EdgesParameters
 from preprocessing.folders import FoldersBuilder, FoldersParameters
@@ -17,9 +18,12 @@ from preprocessing.gray import GrayBuilder
 from preprocessing.holes import HolesBuilder, HolesParameters
 from preprocessing.labels import LabelsBuilder, LabelsParameters
 from preprocessing.maps import MapsBuilder, MapsParameters
+from preprocessing.matching import visible_files
 from preprocessing.pairs import PairBuilder
 from preprocessing.palette import PaletteBuilder, PaletteParameters
-from preprocessing.photo_builder import PhotoParameters
+from preprocessing.plain_tiles import PlainTilesBuilder
+from preprocessing.scenes import ScenesBuilder
+from preprocessing.sizing import PictureParameters
 from preprocessing.tiles import TilesBuilder
 
 __all__ = ["BUILDERS", "BuilderKind"]
@@ -34,9 +38,15 @@ class BuilderKind:
     sources: str
 
 
-def _make_maps(sources: tuple[Path, ...], parameters: MapsParameters) -> MapsBuilder | TilesBuilder:
-    trees = len(sources) == 2 and all(map(is_xyz, sources))
-    return TilesBuilder(sources, parameters) if trees else MapsBuilder(sources, parameters)
+def _make_maps(
+    sources: tuple[Path, ...], parameters: MapsParameters
+) -> MapsBuilder | TilesBuilder | ScenesBuilder | PlainTilesBuilder:
+    if len(sources) == 2 and all(map(is_xyz, sources)):
+        return TilesBuilder(sources, parameters)
+    if 1 <= len(sources) <= 2 and all(source.is_dir() and not is_xyz(source) and not is_zarr(source) for source in sources):
+        plain = len(sources) == 1 or not any(map(may_be_placed, visible_files(sources[-1])))
+        return PlainTilesBuilder(sources, parameters) if plain else ScenesBuilder(sources, parameters)
+    return MapsBuilder(sources, parameters)
 
 
 BUILDERS: dict[str, BuilderKind] = {
@@ -44,10 +54,11 @@ BUILDERS: dict[str, BuilderKind] = {
     "maps": BuilderKind(
         MapsParameters,
         _make_maps,
-        "the input raster, then the target raster of the same ground (one may be a vector map); or two XYZ trees z/x/y.png",
+        "the input raster, then the target raster of the same ground (one may be a vector map); two XYZ trees z/x/y.png; two"
+        " directories of scenes; or one directory of side-by-side pictures",
     ),
     "colour": BuilderKind(ColourParameters, ColourBuilder, "the photos' directory"),
-    "gray": BuilderKind(PhotoParameters, GrayBuilder, "the photos' directory"),
+    "gray": BuilderKind(PictureParameters, GrayBuilder, "the photos' directory"),
     "labels": BuilderKind(LabelsParameters, LabelsBuilder, "the photos' directory, then that of their label pictures"),
     "holes": BuilderKind(HolesParameters, HolesBuilder, "the photos' directory"),
     "palette": BuilderKind(PaletteParameters, PaletteBuilder, "the directory of photos, or of palettes as pictures"),

@@ -15,7 +15,7 @@ from p2p_core.errors import EmptySourceError, PairingError, RasterError
 from p2p_core.files import sha256_json
 from p2p_core.rasters.registry import FILE_FORMATS, source_digest
 from p2p_core.rasters.video import VIDEO_SUFFIXES, Video
-from preprocessing.matching import Pictures, visible_files
+from preprocessing.matching import Pictures, nothing_found, visible_files
 from preprocessing.photos import read_photo
 from preprocessing.pictures import picture_size_px
 
@@ -122,17 +122,20 @@ class NumberedPictures:
             yield ClipFrame(number, self.time_ms(number), path.name, partial(read_photo, path))
 
 
-def find_clips(directory: Path) -> Pictures:
+def find_clips(directory: Path, ending: str = "") -> Pictures:
     """Every clip under a directory: a video, or a directory that holds pictures. `others` are neither, or have no number.
 
+    Args:
+        ending: names are without it, and clips that lack it take no part.
+
     Raises:
-        EmptySourceError: the directory is missing or holds no clip.
+        EmptySourceError: the directory is missing or holds no clip, or none with that ending.
         PairingError: two clips have one name but for the suffix.
     """
     if not directory.is_dir():
         raise EmptySourceError(f"{directory} is not a directory", remedy="Give the directory that holds the clips")
     by_name: dict[str, Path] = {}
-    others = []
+    others, lacking = [], []
     for path in visible_files(directory):
         place = path.relative_to(directory)
         if path.suffix.lower() in VIDEO_SUFFIXES:
@@ -142,13 +145,15 @@ def find_clips(directory: Path) -> Pictures:
         else:
             others.append(path)
             continue
-        if by_name.setdefault(name, clip) != clip:
-            raise PairingError(f"{by_name[name]} and {clip} have one name", remedy="Rename or remove one of them")
+        if not name.endswith(ending):
+            lacking.append(clip)
+        elif by_name.setdefault(name.removesuffix(ending), clip) != clip:
+            raise PairingError(
+                f"{by_name[name.removesuffix(ending)]} and {clip} have one name", remedy="Rename or remove one of them"
+            )
     if not by_name:
-        raise EmptySourceError(
-            f"{directory} holds no clip",
-            remedy=f"Put videos there ({', '.join(VIDEO_SUFFIXES)}), or a directory of numbered pictures for each clip",
-        )
+        remedy = f"Put videos there ({', '.join(VIDEO_SUFFIXES)}), or a directory of numbered pictures for each clip"
+        raise nothing_found(directory, ending, lacking, "clip", remedy)
     return Pictures(directory, dict(sorted(by_name.items())), tuple(others))
 
 

@@ -11,12 +11,13 @@ from pydantic import Field
 
 from p2p_core.lab import lab_of_rgb
 from preprocessing.pairs import Outcome, Rejected
-from preprocessing.photo_builder import PhotoParameters, PhotoSource, RecolouringBuilder
+from preprocessing.photo_builder import PhotoSource, RecolouringBuilder
+from preprocessing.sizing import PictureParameters
 
 __all__ = ["ColourBuilder", "ColourParameters"]
 
 
-class ColourParameters(PhotoParameters):
+class ColourParameters(PictureParameters):
     """`min_chroma`: a photo whose mean distance from gray in a*, b* is less is colourless: it would teach to leave all gray."""
 
     min_chroma: float = Field(default=1.0, ge=0)

@@ -6,8 +6,7 @@ Legend: H W pixels, C bands.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,51 +15,40 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from p2p_core.config import Config
 from p2p_core.encodings import encoding
-from p2p_core.errors import EmptySourceError, RasterError, UsageError
-from p2p_core.files import sha256_json
+from p2p_core.errors import RasterError, UsageError
 from p2p_core.pairstore.layout import ROLES
-from p2p_core.rasters.registry import source_digest
 from preprocessing.align import resize, resize_nearest
-from preprocessing.matching import Pictures, find_pictures, match_pictures
-from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
-from preprocessing.pictures import picture_size_px, read_picture
-from preprocessing.quality import QualityRule, twins
-from preprocessing.split import directory_split
+from preprocessing.chosen_encodings import ChosenEncodings, EncodingChoice
+from preprocessing.matching import find_pictures, match_pictures
+from preprocessing.pairs import Outcome, Pair
+from preprocessing.pictures import picture_size_px, read_halves, read_picture
+from preprocessing.places import FilesSource, Places, require_two
+from preprocessing.sizing import Fit, PictureParameters, Placement, require_one_aspect, usual_size_px
 
-__all__ = ["FolderSource", "FoldersBuilder", "FoldersParameters"]
-
-_SAMPLE = 32
-"""So many pictures tell the usual size."""
+__all__ = ["FoldersBuilder", "FoldersParameters"]
 
 
-class FoldersParameters(Config):
+class FoldersParameters(PictureParameters, EncodingChoice):
     """`layout`: `two` directories (inputs, targets), or one of pictures that hold both halves `side_by_side`.
 
-    `input_side`: the half that is the input. `resize_px`: (height, width) to bring everything to; without it all must have
-    one size already, and what has another is rejected.
+    `input_side`: the half that is the input. `input_suffix`, `target_suffix`: how names end that are one apart from that: `_A`
+    and `_B`; what ends otherwise takes no part. With the files' suffixes (`.jpg` and `.png`) both may lie in one directory,
+    given twice. Sizes as `PictureParameters` says, but pictures keep their own, and are stretched
+    where they have to be resized, unless told otherwise. Both halves keep or lose the same parts with `crop` and `pad`, so
+    there one has to be the other at a scale.
     """
 
+    resize_px: tuple[PositiveInt, PositiveInt] | None = None
+    fit: Fit = "stretch"
     layout: Literal["two", "side_by_side"]
     input_side: Literal["left", "right"] = "left"
-    resize_px: tuple[PositiveInt, PositiveInt] | None = None
-    input_encoding: str = "rgb"
-    target_encoding: str = "rgb"
-    quality: QualityRule = QualityRule()
+    input_suffix: str = ""
+    target_suffix: str = ""
 
 
 @dataclass(frozen=True)
-class FolderSource(SourceRef):
-    """`paths`: one file with both halves, or the input's and the target's. `refused`: why they are not looked into."""
-
-    paths: tuple[Path, ...]
-    split: str | None
-    refused: Rejected | None
-
-
-@dataclass(frozen=True)
-class FoldersBuilder:
+class FoldersBuilder(ChosenEncodings):
     """Builder of pairs from one directory (side by side) or two (inputs, targets)."""
 
     directories: tuple[Path, ...]
@@ -71,150 +59,107 @@ class FoldersBuilder:
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
-        expected = 1 if self._side_by_side else 2
-        if len(self.directories) != expected:
+        if not self._side_by_side:
+            require_two("folders", self.directories, self._endings, "the inputs'", "the targets'")
+        elif len(self.directories) != 1:
             raise UsageError(
-                f"Layout {self.parameters.layout!r} takes {expected} directories, not {len(self.directories)}",
-                remedy="Give one directory for side_by_side; the inputs' and then the targets' for two",
+                f"Layout 'side_by_side' takes 1 directory, not {len(self.directories)}",
+                remedy="Give one directory, or two and layout=two",
             )
-        if len({directory.resolve() for directory in self.directories}) != expected:
-            raise UsageError(f"{self.directories[0]} is given twice", remedy="Give the inputs' directory, then the targets'")
-
-    @property
-    def input_encoding(self) -> str:
-        return self.parameters.input_encoding
-
-    @property
-    def target_encoding(self) -> str:
-        return self.parameters.target_encoding
+        if self._side_by_side and any(self._endings):
+            raise UsageError("Pictures with both halves side by side have one name", remedy="Leave out the suffixes")
 
     @property
     def _side_by_side(self) -> bool:
         return self.parameters.layout == "side_by_side"
 
+    @property
+    def _endings(self) -> tuple[str, str]:
+        return self.parameters.input_suffix, self.parameters.target_suffix
+
+    @property
+    def _named(self) -> Places:
+        return Places(dict(zip(("pair",) if self._side_by_side else ROLES, self.directories, strict=True)))
+
     def size_px(self) -> tuple[int, int]:
         """Raises `EmptySourceError` where the size has to be looked up and no picture can be read."""
-        return self.parameters.resize_px or self._usual_size_px
+        return self.parameters.pair_px or self._usual_size_px
 
-    def sources(self) -> Sequence[FolderSource]:
+    def sources(self) -> Sequence[FilesSource]:
         """Raises as `PairBuilder.sources`, and `PairingError` where names do not match."""
-        found = [find_pictures(directory) for directory in self.directories]
-        matched = self._matched(found)
-        files = {name: self._files(paths) for name, paths in matched.items()}
-        twin_of = twins({name: sha256_json(list(digests.values())) for name, digests in files.items()})
-        pairs = [self._source(name, paths, files[name], twin_of.get(name)) for name, paths in matched.items()]
-        return [*pairs, *(self._unsupported(path, pictures) for pictures in found for path in pictures.others)]
+        found = [find_pictures(place, ending) for place, ending in zip(self.directories, self._endings, strict=False)]
+        matched = (
+            {name: (path,) for name, path in found[0].by_name.items()}
+            if self._side_by_side
+            else match_pictures(found[0], found[1])
+        )
+        return [
+            *self._named.sources(matched),
+            *(
+                self._named.unsupported(role, path, f"{path.suffix or 'No suffix'} is no picture's suffix")
+                for role, pictures in zip(self._named.by_role, found, strict=True)
+                for path in pictures.others
+            ),
+        ]
 
-    def build(self, source: FolderSource) -> Iterator[Outcome]:
+    def build(self, source: FilesSource) -> Iterator[Outcome]:
         if source.refused:
             yield source.refused
             return
         try:
-            pair = self._pair(source)
+            pair, placement = self._pair(source)
         except RasterError as error:
-            if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
-                raise
-            detail = self._without_place(error.problem)
-            yield Rejected(source.source_id, source.source_id, error.reason, detail, seen_in=source.paths)
+            yield self._named.rejected(source, source.source_id, error)
             return
-        yield self.parameters.quality.judge(pair, (self.input_encoding, self.target_encoding))
+        yield self.parameters.finished(pair, placement, (self.input_encoding, self.target_encoding))
 
-    def _matched(self, found: Sequence[Pictures]) -> dict[str, tuple[Path, ...]]:
-        if self._side_by_side:
-            return {name: (path,) for name, path in found[0].by_name.items()}
-        return dict(match_pictures(found[0], found[1]))
-
-    @property
-    def _roles(self) -> tuple[str, ...]:
-        return ("pair",) if self._side_by_side else ROLES
-
-    def _without_place(self, text: str) -> str:
-        """As the table of sources calls files: a dataset does not tell, or depend on, where its sources lay."""
-        for role, directory in zip(self._roles, self.directories, strict=True):
-            text = text.replace(f"{directory}/", f"{role}/")
-        return text
-
-    def _files(self, paths: Sequence[Path]) -> dict[str, str]:
-        """Name in the table of sources -> digest."""
-        places = [path.relative_to(directory).as_posix() for path, directory in zip(paths, self.directories, strict=True)]
-        return {f"{role}/{place}": source_digest(path) for role, place, path in zip(self._roles, places, paths, strict=True)}
-
-    def _source(self, name: str, paths: tuple[Path, ...], files: Mapping[str, str], twin: str | None) -> FolderSource:
-        refused = Rejected(name, name, "duplicate", f"It holds the same bytes as {twin}", seen_in=paths) if twin else None
-        digest = sha256_json({"files": dict(files), "duplicate_of": twin})
-        return FolderSource(name, digest, 1, files, paths, directory_split(name), refused)
-
-    def _unsupported(self, path: Path, pictures: Pictures) -> FolderSource:
-        place = path.relative_to(pictures.directory).as_posix()
-        role = self._roles[self.directories.index(pictures.directory)]
-        digest = source_digest(path)
-        source_id = f"{role}/{place}"  # no pair's id: two directories may hold a file of the same name
-        refused = Rejected(source_id, place, "unsupported", f"{path.suffix or 'No suffix'} is no picture's suffix")
-        return FolderSource(source_id, digest, 0, {source_id: digest}, (path,), None, refused)
-
-    def _pair(self, source: FolderSource) -> Pair:
+    def _pair(self, source: FilesSource) -> tuple[Pair, Placement]:
         """Raises `RasterError` where a picture cannot be read or does not fit the others."""
-        input_HWC, target_HWC = self._halves(source.paths[0]) if self._side_by_side else self._two(source.paths)
-        input_HWC, input_snapped = self._finished(input_HWC, self.input_encoding, source)
-        target_HWC, target_snapped = self._finished(target_HWC, self.target_encoding, source)
+        # Colours of a palette are snapped later, of the pair's own pixels, so that they can be counted.
+        read_as = tuple("rgb" if encoding(n).is_palette else n for n in (self.input_encoding, self.target_encoding))
+        if self._side_by_side:
+            input_HWC, target_HWC = read_halves(source.paths[0], (read_as[0], read_as[1]), self.parameters.input_side)
+        else:
+            input_HWC, target_HWC = (read_picture(*half) for half in zip(source.paths, read_as, strict=True))
+        placement = self._placement(input_HWC.shape[:2], target_HWC.shape[:2])
+        input_HWC, input_snapped = _shown(input_HWC, self.input_encoding, placement)
+        target_HWC, target_snapped = _shown(target_HWC, self.target_encoding, placement)
         attributes = {"split": source.split} if source.split else {}
         if input_snapped is not None or target_snapped is not None:
             attributes["snapped_px"] = str((input_snapped or 0) + (target_snapped or 0))
-        return Pair(source.source_id, source.source_id, input_HWC, target_HWC, attributes=attributes)
+        return Pair(source.source_id, source.source_id, input_HWC, target_HWC, attributes=attributes), placement
 
-    def _two(self, paths: Sequence[Path]) -> tuple[NDArray[Any], NDArray[Any]]:
-        return self._read(paths[0], self.input_encoding), self._read(paths[1], self.target_encoding)
-
-    def _read(self, path: Path, encoding_name: str) -> NDArray[Any]:
-        """Colours of a palette are snapped later, of the pair's own pixels, so that they can be counted."""
-        return read_picture(path, "rgb" if encoding(encoding_name).is_palette else encoding_name)
-
-    def _halves(self, path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-        width_px = picture_size_px(path)[1]
-        if width_px % 2:
-            raise _wrong_size(f"It is {width_px} px wide, which has no middle")
-        left, right = slice(0, width_px // 2), slice(width_px // 2, width_px)
-        input_columns, target_columns = (left, right) if self.parameters.input_side == "left" else (right, left)
-        whole = {name: self._read(path, name) for name in {self.input_encoding, self.target_encoding}}
-        return whole[self.input_encoding][:, input_columns], whole[self.target_encoding][:, target_columns]
-
-    def _finished(self, pixels_HWC: NDArray[Any], encoding_name: str, source: FolderSource) -> tuple[NDArray[Any], int | None]:
-        """At the pairs' size; for a palette also snapped, and how many pixels that changed."""
-        as_drawn = encoding(encoding_name).is_palette
-        sized_HWC = self._sized(pixels_HWC, source, resize_nearest if as_drawn else resize)
-        if not as_drawn:
-            return sized_HWC, None
-        snapped_HWC = encoding(encoding_name).of_rgb(sized_HWC)
-        return snapped_HWC, int((snapped_HWC != sized_HWC).any(axis=-1).sum())
-
-    def _sized(
-        self, pixels_HWC: NDArray[Any], source: FolderSource, resized: Callable[[NDArray[Any], int, int], NDArray[Any]]
-    ) -> NDArray[Any]:
-        height_px, width_px = self.size_px()
-        if not self.parameters.resize_px and pixels_HWC.shape[:2] != (height_px, width_px):
-            own = f"{pixels_HWC.shape[1]}x{pixels_HWC.shape[0]}"
-            raise _wrong_size(f"{source.source_id} is {own} px where others are {width_px}x{height_px}; resize_px helps")
-        return resized(pixels_HWC, height_px, width_px)
+    def _placement(self, input_px: tuple[int, int], target_px: tuple[int, int]) -> Placement:
+        """Raises `RasterError` where the two do not go together, or not with the other pairs."""
+        pair_px, parameters = self.size_px(), self.parameters
+        if not parameters.resize_px and input_px != target_px:
+            parameters.placement(target_px, pair_px)  # where all have one size, says which
+            raise _wrong_size(f"The input has {_text(input_px)} px and the target {_text(target_px)}; resize_px helps")
+        if parameters.resize_px and parameters.fit != "stretch":
+            require_one_aspect(("input", "the target"), input_px, target_px)
+        return parameters.placement(input_px, pair_px)
 
     @cached_property
     def _usual_size_px(self) -> tuple[int, int]:
-        """The most frequent size among the first readable pictures; the larger where two are as frequent."""
-        pictures = find_pictures(self.directories[0])
-        sizes: Counter[tuple[int, int]] = Counter()
-        for path in pictures.by_name.values():
-            try:
-                height_px, width_px = picture_size_px(path)
-            except RasterError:  # will be rejected, with its reason, when it is built
-                continue
-            sizes[height_px, width_px // 2 if self._side_by_side else width_px] += 1
-            if sizes.total() == _SAMPLE:
-                break
-        if not sizes:
-            raise EmptySourceError(
-                f"None of the {len(pictures.by_name)} pictures in {pictures.directory} can be read",
-                remedy="Fetch or export them again",
-            )
-        return max(sizes, key=lambda size: (sizes[size], size))
+        return usual_size_px(find_pictures(self.directories[0], self._endings[0]).by_name.values(), self._half_size_px)
+
+    def _half_size_px(self, path: Path) -> tuple[int, int]:
+        height_px, width_px = picture_size_px(path)
+        return height_px, width_px // 2 if self._side_by_side else width_px
+
+
+def _shown(pixels_HWC: NDArray[Any], encoding_name: str, placement: Placement) -> tuple[NDArray[Any], int | None]:
+    """What the pair shows of a half; for a palette also snapped, and how many pixels that changed."""
+    kind = encoding(encoding_name)
+    if not kind.is_palette:
+        return placement.shown(pixels_HWC, resize), None
+    drawn_HWC = placement.shown(pixels_HWC, resize_nearest)
+    snapped_HWC = kind.of_rgb(drawn_HWC)
+    return snapped_HWC, int((snapped_HWC != drawn_HWC).any(axis=-1).sum())
+
+
+def _text(size_px: tuple[int, int]) -> str:
+    return f"{size_px[1]}x{size_px[0]}"
 
 
 def _wrong_size(problem: str) -> RasterError:

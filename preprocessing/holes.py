@@ -40,11 +40,9 @@ class HolesParameters(MaskedParameters):
 
     @model_validator(mode="after")
     def _make_sense(self) -> Self:
-        height_px, width_px = self.resize_px
-        hole_px, all_px = _num_px(self.hole, self.resize_px, self.area_share), height_px * width_px
-        if not 0 < hole_px < all_px:
-            left = "no pixel is in a hole" if not hole_px else "nothing is left"
-            raise ValueError(f"area_share {self.area_share:g} of {width_px}x{height_px} px: {left}")
+        # Photos in a frame, and those that keep their size, are as large as they are: each is asked when it is its turn.
+        if self.pair_px and self.fit != "pad" and (problem := _no_hole(self.hole, self.pair_px, self.area_share)):
+            raise ValueError(problem)
         if self.hole == "centre" and self.seed:
             raise ValueError("a seed has no part in hole=centre; use hole=random, rectangles or strokes, or leave it out")
         return self
@@ -63,7 +61,10 @@ class HolesBuilder(OneDirectoryBuilder):
 
     def pair(self, source: PhotoSource, photo_HWC: NDArray[np.uint8], attributes: Mapping[str, str]) -> Outcome:
         wanted = self.parameters
-        mask_HW = hole_mask(wanted.hole, wanted.resize_px, wanted.area_share, wanted.rng(source.source_id))
+        size_px = photo_HWC.shape[0], photo_HWC.shape[1]
+        if problem := _no_hole(wanted.hole, size_px, wanted.area_share):
+            return Rejected(source.source_id, source.source_id, "size", problem)
+        mask_HW = hole_mask(wanted.hole, size_px, wanted.area_share, wanted.rng(source.source_id))
         # The hole's own colour varies the input; what is left of the photo has to.
         left = largest_std(photo_HWC[~mask_HW][:, np.newaxis])
         if left < wanted.quality.min_std:
@@ -97,6 +98,15 @@ def hole_mask(hole: Hole, size_px: tuple[int, int], area_share: float, rng: np.r
         if not left_px:
             break
     return mask_HW
+
+
+def _no_hole(hole: Hole, size_px: tuple[int, int], area_share: float) -> str:
+    """Why such a picture can have no such hole; empty where it can."""
+    hole_px, all_px = _num_px(hole, size_px, area_share), math.prod(size_px)
+    if 0 < hole_px < all_px:
+        return ""
+    left = "nothing is left" if hole_px else "no pixel is in a hole"
+    return f"area_share {area_share:g} of {size_px[1]}x{size_px[0]} px: {left}"
 
 
 def _about_middle(rows: NDArray[np.intp], columns: NDArray[np.intp], num: int) -> NDArray[np.intp]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +20,22 @@ from p2p_core.config import Config
 from p2p_core.encodings import Encoding, encoding
 from p2p_core.errors import EmptySourceError, RasterError, UsageError
 from p2p_core.files import sha256_json
-from p2p_core.geometry import TileGrid, Window
+from p2p_core.geometry import TileGrid, Window, around_all
 from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.grid import Bounds, Grid
 from p2p_core.rasters.protocol import Raster, full_window, grid_of
-from p2p_core.rasters.registry import source_digest
+from p2p_core.rasters.registry import is_xyz, source_digest
+from p2p_core.rasters.vector_file import is_vector
 from p2p_core.rasters.xyz import XYZRaster
 from preprocessing.align import open_aligned
+from preprocessing.chosen_encodings import ChosenEncodings, EncodingChoice
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
+from preprocessing.places import Places
 from preprocessing.quality import QualityRule
 from preprocessing.raster_encoding import require_fit
 from preprocessing.vector_maps import open_target, refuse_blended, require_palette_colours
 
-__all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule", "judge"]
+__all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule", "judge", "named"]
 
 
 class WaterRule(Config):
@@ -52,12 +55,14 @@ class WaterRule(Config):
         return float((blue - red > self.min_blue_over_red).mean())
 
 
-class MapsParameters(Config):
+class MapsParameters(EncodingChoice):
     """`bounds`: the part of the target to use, (west, south, east, north) in its CRS; all of it unless given.
 
     `stride_px`: from one tile's origin to the next; tiles touch unless given. `source_px`: the side of the blocks that are
     built, and rebuilt, at once. `zoom`: of XYZ trees that hold several. `max_nodata_fraction`: more nodata than that in either
-    picture rejects a tile.
+    picture rejects a tile. `input_side`: of plain pictures that hold both halves. `input_suffix`, `target_suffix`: of files in
+    two directories, how names end that are one apart from that. `ground_crs`: of the grid that many scenes share, the first
+    scene's unless given.
     """
 
     tile_px: int = Field(default=256, ge=1)
@@ -65,10 +70,12 @@ class MapsParameters(Config):
     source_px: int = Field(default=1024, ge=1)
     bounds: Bounds | None = None
     zoom: int | None = Field(default=None, ge=0)
-    input_encoding: str = "rgb"
-    target_encoding: str = "rgb"
     water: WaterRule | None = None
     max_nodata_fraction: float = Field(default=0.1, ge=0, le=1)
+    input_side: Literal["left", "right"] = "left"
+    input_suffix: str = ""
+    target_suffix: str = ""
+    ground_crs: str | None = None
     quality: QualityRule = QualityRule()
 
     @model_validator(mode="after")
@@ -87,7 +94,7 @@ class MapsSource(SourceRef):
 
 
 @dataclass(frozen=True)
-class MapsBuilder:
+class MapsBuilder(ChosenEncodings):
     """Builder of pairs from (input raster, target raster)."""
 
     rasters: tuple[Path, ...]
@@ -103,14 +110,6 @@ class MapsBuilder:
                 f"The maps builder takes two rasters, not {len(self.rasters)}", remedy="Give the input first, then the target"
             )
         refuse_blended(self.rasters, (self.input_encoding, self.target_encoding))
-
-    @property
-    def input_encoding(self) -> str:
-        return self.parameters.input_encoding
-
-    @property
-    def target_encoding(self) -> str:
-        return self.parameters.target_encoding
 
     def size_px(self) -> tuple[int, int]:
         return self.parameters.tile_px, self.parameters.tile_px
@@ -148,7 +147,7 @@ class MapsBuilder:
                 f"No tile of {self.parameters.tile_px} px fits the area of {area.width_px}x{area.height_px} px",
                 remedy="Choose smaller tiles or larger bounds",
             )
-        files = {name: source_digest(path) for name, path in zip(self._names(), self.rasters, strict=True)}
+        files = {name: source_digest(path) for name, path in self._named.by_role.items()}
         digest = sha256_json(list(files.values()))
         return [
             MapsSource(f"y{row:05d}_x{column:05d}", digest, len(windows), files, tuple(windows))
@@ -157,34 +156,31 @@ class MapsBuilder:
 
     def build(self, source: MapsSource) -> Iterator[Outcome]:
         with self._open() as (input_raster, target_raster, _):
-            ground = _ground(source.windows)
+            ground = around_all(source.windows)
             read_input = _reader(input_raster, ground, encoding(self.input_encoding))
             read_target = _reader(target_raster, ground, encoding(self.target_encoding))
             for window in source.windows:
                 pair_id = f"y{window.y_px:07d}_x{window.x_px:07d}"
                 if missing := target_raster.missing_under(window) if isinstance(target_raster, XYZRaster) else []:
-                    detail = f"{self._names()[1]} has no tile {missing[0]}"
+                    detail = f"{list(self._named.by_role)[1]} has no tile {missing[0]}"
                     yield Rejected(source.source_id, pair_id, "missing_target", detail, window)
                     continue
                 try:
                     (input_HWC, input_empty), (target_HWC, target_empty) = read_input(window), read_target(window)
                 except RasterError as error:
-                    yield Rejected(source.source_id, pair_id, error.reason, self._without_place(error.problem), window)
+                    yield Rejected(source.source_id, pair_id, error.reason, self._named.without(error.problem), window)
                     continue
                 pair = Pair(pair_id, source.source_id, input_HWC, target_HWC, window)
                 yield judge(pair, max(input_empty, target_empty), self.parameters)
 
-    def _names(self) -> tuple[str, ...]:
-        """What the dataset calls the rasters, wherever they lie."""
-        return tuple(f"{role}/{path.name}" for role, path in zip(ROLES, self.rasters, strict=True))
-
-    def _without_place(self, text: str) -> str:
-        for name, path in zip(self._names(), self.rasters, strict=True):
-            text = text.replace(str(path), name)
-        return text
+    @property
+    def _named(self) -> Places:
+        return named(self.rasters)
 
     def _open_target(self) -> Raster:
-        return open_target(*self.rasters, zoom=self.parameters.zoom)
+        # Of two trees TilesBuilder makes pairs; here the zoom is that of the one tree there may be.
+        zoom = None if is_xyz(self.rasters[0]) and not is_vector(self.rasters[1]) else self.parameters.zoom
+        return open_target(*self.rasters, zoom=zoom)
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Raster, Raster, Window]]:
@@ -192,12 +188,18 @@ class MapsBuilder:
         with ExitStack() as stack:
             target = stack.enter_context(self._open_target())
             area = _area(target, self.parameters.bounds)
-            aligned = stack.enter_context(open_aligned(self.rasters[0], target, area))
+            zoom = self.parameters.zoom if is_xyz(self.rasters[0]) else None
+            aligned = stack.enter_context(open_aligned(self.rasters[0], target, area, zoom=zoom))
             require_fit(aligned, self.input_encoding, setting="input_encoding", area=area)
             require_fit(target, self.target_encoding, setting="target_encoding", area=area)
             require_palette_colours(aligned, self.input_encoding)
             require_palette_colours(target, self.target_encoding)
             yield aligned, target, area
+
+
+def named(rasters: Sequence[Path]) -> Places:
+    """What the dataset calls an input and a target, wherever they lie."""
+    return Places({f"{role}/{path.name}": path for role, path in zip(ROLES, rasters, strict=True)})
 
 
 def judge(pair: Pair, empty_fraction: float, parameters: MapsParameters) -> Outcome:
@@ -235,12 +237,6 @@ def _tiles_by_block(area: Window, parameters: MapsParameters) -> dict[tuple[int,
 def _tile_grid(area: Window, parameters: MapsParameters) -> TileGrid:
     """Its windows begin at the area's corner."""
     return TileGrid(area.height_px, area.width_px, parameters.tile_px, parameters.stride_px or parameters.tile_px)
-
-
-def _ground(windows: Sequence[Window]) -> Window:
-    """The smallest window around all of them."""
-    y, x = min(w.y_px for w in windows), min(w.x_px for w in windows)
-    return Window(y, x, max(w.y_end_px for w in windows) - y, max(w.x_end_px for w in windows) - x)
 
 
 def _reader(raster: Raster, ground: Window, own: Encoding) -> Callable[[Window], tuple[NDArray[Any], float]]:

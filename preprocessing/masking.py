@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
 from p2p_core.files import stable_hash
-from preprocessing.photo_builder import PhotoParameters
+from preprocessing.sizing import Level, PictureParameters
 
 __all__ = ["MaskedParameters", "spelt"]
 
-Level = Annotated[int, Field(ge=0, le=255)]
 
-
-class MaskedParameters(PhotoParameters):
+class MaskedParameters(PictureParameters):
     """`fill`: red, green and blue of what is taken away. Mid grey, all but 0 to a network; pix2pix's own tools fill with white.
 
     `seed`: another seed takes away other parts.

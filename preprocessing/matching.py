@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from p2p_core.errors import EmptySourceError, PairingError
 from p2p_core.rasters.registry import FILE_FORMATS
+from preprocessing.endings import Endings, fitting_endings
 
-__all__ = ["Pictures", "find_pictures", "match_pictures", "visible_files"]
+__all__ = ["Pictures", "find_pictures", "match_pictures", "name_without", "nothing_found", "visible_files"]
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """`by_name`: relative path without suffix -> file. `others`: files that are no picture by their suffix."""
+    """`by_name`: relative path without suffix and ending -> file. `others`: files that are no picture by their suffix."""
 
     directory: Path
     by_name: Mapping[str, Path]
@@ -29,46 +30,109 @@ def visible_files(directory: Path) -> Iterator[Path]:
             yield path
 
 
-def find_pictures(directory: Path) -> Pictures:
+def find_pictures(directory: Path, ending: str = "") -> Pictures:
     """Every picture under a directory, in order of names. Hidden files and directories are passed over.
 
+    Args:
+        ending: names are without it, and what lacks it takes no part: `_color`, or with the file's suffix, `.jpg`, `_A.png`.
+
     Raises:
-        EmptySourceError: the directory is missing or holds no picture.
+        EmptySourceError: the directory is missing or holds no picture, or none with that ending.
         PairingError: two pictures have one name but for the suffix.
     """
     if not directory.is_dir():
         raise EmptySourceError(f"{directory} is not a directory", remedy="Give the directory that holds the pictures")
     by_name: dict[str, Path] = {}
-    others = []
+    others, lacking = [], []
     for path in visible_files(directory):
-        if path.suffix.lower() not in FILE_FORMATS:
+        name = name_without(path.relative_to(directory), ending)
+        if name is None:
+            lacking.append(path)
+        elif path.suffix.lower() not in FILE_FORMATS:
             others.append(path)
-            continue
-        name = path.relative_to(directory).with_suffix("").as_posix()
-        if name in by_name:
-            raise PairingError(f"{by_name[name]} and {path} have one name", remedy="Rename or remove one of them")
-        by_name[name] = path
+        elif name in by_name:
+            raise _one_name(by_name[name], path)
+        else:
+            by_name[name] = path
     if not by_name:
-        raise EmptySourceError(
-            f"{directory} holds no picture", remedy=f"Put pictures there, of a kind among {', '.join(FILE_FORMATS)}"
-        )
+        remedy = f"Put pictures there, of a kind among {', '.join(FILE_FORMATS)}"
+        raise nothing_found(directory, ending, lacking, "picture", remedy)
     return Pictures(directory, by_name, tuple(others))
 
 
-def match_pictures(inputs: Pictures, targets: Pictures, *, what: str = "pictures") -> dict[str, tuple[Path, Path]]:
-    """Name -> (input, target). `what` messages call them.
+def name_without(place: Path, ending: str) -> str | None:
+    """A file's relative path without suffix and ending; None where it does not end so, or has no other name."""
+    for whole in (place.with_suffix("").as_posix(), place.as_posix()):
+        name = whole.removesuffix(ending)
+        if whole.endswith(ending) and name and not name.endswith("/"):
+            return name
+    return None
+
+
+def nothing_found(directory: Path, ending: str, lacking: Sequence[Path], what: str, remedy: str) -> EmptySourceError:
+    """`lacking`: what is there, but has not the ending."""
+    if lacking:
+        return EmptySourceError(
+            f"{directory} holds no {what} whose name ends in {ending!r}; {lacking[0].name}, for one, does not",
+            remedy="Correct the ending",
+        )
+    return EmptySourceError(f"{directory} holds no {what}", remedy=remedy)
+
+
+def match_pictures(
+    inputs: Pictures,
+    targets: Pictures,
+    *,
+    what: str = "pictures",
+    options: tuple[str, str] = ("input_suffix", "target_suffix"),
+) -> dict[str, tuple[Path, Path]]:
+    """Name -> (input, target). Names may differ by how those of all inputs and those of all targets end, if only one way fits.
+
+    Args:
+        what: messages call them.
+        options: the parameters that name the endings.
 
     Raises:
-        PairingError: one has no counterpart. Names it, the nearest name there is, and how many more there are.
+        PairingError: one has no counterpart. Names it, the nearest name there is, how many more there are, and what helps.
     """
-    for here, there in ((inputs, targets), (targets, inputs)):
-        alone = sorted(here.by_name.keys() - there.by_name.keys())
-        if alone:
-            free = there.by_name.keys() - here.by_name.keys() or there.by_name.keys()
-            nearest = difflib.get_close_matches(alone[0], sorted(free), n=1, cutoff=0.0)[0]
-            raise PairingError(
-                f"{here.by_name[alone[0]]} has no counterpart of its name in {there.directory}"
-                f" (the nearest is {nearest!r}); {len(alone)} of {len(here.by_name)} {what} have none",
-                remedy="Give each pair one name in both directories, or remove what has no counterpart",
-            )
-    return {name: (path, targets.by_name[name]) for name, path in inputs.by_name.items()}
+    if inputs.by_name.keys() == targets.by_name.keys():
+        return {name: (path, targets.by_name[name]) for name, path in inputs.by_name.items()}
+    choices = fitting_endings(inputs.by_name, targets.by_name)
+    if len(choices) == 1 and choices[0].can_be_guessed:
+        ours, theirs = (
+            {name.removesuffix(ending): path for name, path in side.by_name.items() if name.endswith(ending)}
+            for side, ending in zip((inputs, targets), choices[0], strict=True)
+        )
+        if ours.keys() == theirs.keys() and (len(ours), len(theirs)) == (len(inputs.by_name), len(targets.by_name)):
+            return {name: (path, theirs[name]) for name, path in ours.items()}
+    raise _unmatched(inputs, targets, what, _remedy(choices, options))
+
+
+def _unmatched(inputs: Pictures, targets: Pictures, what: str, remedy: str) -> PairingError:
+    here, there = (inputs, targets) if inputs.by_name.keys() - targets.by_name.keys() else (targets, inputs)
+    alone = sorted(here.by_name.keys() - there.by_name.keys())
+    free = there.by_name.keys() - here.by_name.keys() or there.by_name.keys()
+    nearest = difflib.get_close_matches(alone[0], sorted(free), n=1, cutoff=0.0)[0]
+    return PairingError(
+        f"{here.by_name[alone[0]]} has no counterpart of its name in {there.directory}"
+        f" (the nearest is {nearest!r}); {len(alone)} of {len(here.by_name)} {what} have none",
+        remedy=remedy,
+    )
+
+
+def _remedy(choices: Sequence[Endings], options: tuple[str, str]) -> str:
+    if not choices:
+        return "Give each pair one name in both directories, or remove what has no counterpart"
+    ways = [
+        " ".join(f"--set {option}={ending}" for option, ending in zip(options, choice, strict=True) if ending)
+        for choice in choices
+    ]
+    return f"Say how names end: {', or '.join(ways)}"
+
+
+def _one_name(path: Path, other: Path) -> PairingError:
+    return PairingError(
+        f"{path} and {other} have one name",
+        remedy="Rename or remove one of them; or, to pair them, name this directory twice and set the suffixes (input_suffix"
+        f" and target_suffix of folders, photo_suffix and label_suffix of labels) to {path.suffix} and {other.suffix}",
+    )

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from p2p_core.lab import lab_of_rgb
 from preprocessing.align import resize_nearest
@@ -21,6 +21,7 @@ from preprocessing.masking import MaskedParameters, spelt
 from preprocessing.pairs import Outcome, Pair, Rejected
 from preprocessing.photo_builder import OneDirectoryBuilder, PhotoSource
 from preprocessing.photos import to_rgb
+from preprocessing.sizing import Placement
 
 __all__ = ["NUM_STRIPES", "PaletteBuilder", "PaletteParameters", "dominant_colours", "stripes"]
 
@@ -37,9 +38,14 @@ Counts = NDArray[np.int64]
 
 
 class PaletteParameters(MaskedParameters):
-    """`num_missing`: of the five stripes; which, is up to `seed` and the picture's name. `fit`: always the whole picture."""
+    """`num_missing`: of the five stripes; which, is up to `seed` and the picture's name. `fit`: always the whole picture.
 
+    `resize_px`: of the stripes, whatever the pictures' size.
+    """
+
+    resize_px: tuple[PositiveInt, PositiveInt] = (256, 256)
     fit: Literal["stretch"] = "stretch"
+    crop_px: None = None
     num_missing: int = Field(default=2, ge=1, lt=NUM_STRIPES)
 
     @field_validator("resize_px")
@@ -64,7 +70,7 @@ class PaletteBuilder(OneDirectoryBuilder):
     input_encoding = "rgb"
     target_encoding = "rgb"
 
-    def fitted(self, photo_HWC: NDArray[Any]) -> Pixels:
+    def shown(self, photo_HWC: NDArray[Any], _placement: Placement, /) -> Pixels:
         """A sample of pixels of the whole picture, whose colours are not blended: (up to 128, up to 128, 3)."""
         height_px, width_px = (min(side_px, _SAMPLE_PX) for side_px in photo_HWC.shape[:2])
         sampled_HWC: Pixels = np.rint(to_rgb(resize_nearest(photo_HWC, height_px, width_px))).clip(0, 255).astype(np.uint8)
@@ -88,7 +94,7 @@ class PaletteBuilder(OneDirectoryBuilder):
             "colours": "-".join(spelt(colour) for colour in colours_KC.tolist()),
             "missing": ",".join(map(str, missing)),
         }
-        halves = stripes(partial_KC, wanted.resize_px), stripes(colours_KC, wanted.resize_px)
+        halves = stripes(partial_KC, self.size_px()), stripes(colours_KC, self.size_px())
         return Pair(name, name, *halves, attributes=known)
 
 

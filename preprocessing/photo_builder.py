@@ -5,33 +5,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
-from p2p_core.config import Config
 from p2p_core.encodings import encoding
 from p2p_core.errors import RasterError, UsageError
 from p2p_core.files import sha256_json
 from p2p_core.rasters.registry import source_digest
 from preprocessing.matching import find_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
-from preprocessing.photos import Fit, fitted_photo, read_photo
-from preprocessing.quality import QualityRule, twins
+from preprocessing.photos import read_photo, shown_photo
+from preprocessing.quality import twins
+from preprocessing.sizing import PictureParameters, Placement, usual_size_px
 from preprocessing.split import directory_split
 
-__all__ = ["OneDirectoryBuilder", "PhotoBuilder", "PhotoParameters", "PhotoSource", "RecolouringBuilder"]
-
-
-class PhotoParameters(Config):
-    """`resize_px`: (height, width) of every pair. `fit`: `crop` the middle of a photo of another aspect, or `stretch` it."""
-
-    resize_px: tuple[PositiveInt, PositiveInt] = (256, 256)
-    fit: Fit = "crop"
-    quality: QualityRule = QualityRule()
+__all__ = ["OneDirectoryBuilder", "PhotoBuilder", "PhotoSource", "RecolouringBuilder"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,7 @@ class PhotoBuilder(ABC):
     """Builder of pairs from the photos under the directory `places[0]`, one pair a photo."""
 
     places: tuple[Path, ...]
-    parameters: PhotoParameters
+    parameters: PictureParameters
 
     name: ClassVar[str]
     version: ClassVar[int]
@@ -57,18 +49,23 @@ class PhotoBuilder(ABC):
 
     @abstractmethod
     def pair(self, source: PhotoSource, photo_HWC: NDArray[np.uint8], attributes: Mapping[str, str]) -> Outcome:
-        """The pair of one photo, as `fitted` gives it. Its judgement by `parameters.quality` follows."""
+        """The pair of what is shown of a photo. Its judgement by `parameters.quality` and its padding follow."""
 
-    def fitted(self, photo_HWC: NDArray[Any]) -> NDArray[np.uint8]:
-        """A photo, as `read_photo` gives it, -> RGB of the pairs' size."""
-        return fitted_photo(photo_HWC, self.parameters.resize_px, self.parameters.fit)
+    def shown(self, photo_HWC: NDArray[Any], placement: Placement, /) -> NDArray[np.uint8]:
+        """What `pair` is made of. `photo_HWC`: as `read_photo` gives it."""
+        return shown_photo(photo_HWC, placement)
 
     @property
     def detector_weights_sha256(self) -> str | None:
         return None
 
     def size_px(self) -> tuple[int, int]:
-        return self.parameters.resize_px
+        """Raises `EmptySourceError` where photos keep their own size and none can be read."""
+        return self.parameters.pair_px or self._usual_size_px
+
+    @cached_property
+    def _usual_size_px(self) -> tuple[int, int]:
+        return usual_size_px(find_pictures(self.places[0]).by_name.values())
 
     def sources(self) -> Sequence[PhotoSource]:
         """Raises as `PairBuilder.sources`."""
@@ -88,15 +85,17 @@ class PhotoBuilder(ABC):
             )
             return
         try:
-            photo_HWC = self.fitted(read_photo(source.path))
+            photo_HWC = read_photo(source.path)
+            placement = self.parameters.placement(photo_HWC.shape[:2], self.size_px())
         except RasterError as error:
             if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
                 raise
             detail = error.problem.replace(f"{self.places[0]}/", "")
             yield Rejected(source.source_id, source.source_id, error.reason, detail, seen_in=(source.path,))
             return
-        outcome = self.pair(source, photo_HWC, {"split": source.split} if source.split else {})
-        yield self.parameters.quality.judge(outcome) if isinstance(outcome, Pair) else outcome
+        outcome = self.pair(source, self.shown(photo_HWC, placement), {"split": source.split} if source.split else {})
+        encodings = self.input_encoding, self.target_encoding
+        yield self.parameters.finished(outcome, placement, encodings) if isinstance(outcome, Pair) else outcome
 
     def _source(self, name: str, path: Path, file_digest: str, twin: str | None) -> PhotoSource:
         file = f"photo/{path.relative_to(self.places[0]).as_posix()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from p2p_core.rasters.protocol import Raster, full_window
 from p2p_core.rasters.registry import open_raster
 from preprocessing.raster_encoding import fits, fitting_encoding, misfit
 
-__all__ = ["picture_size_px", "read_picture", "to_encoding"]
+__all__ = ["picture_size_px", "read_halves", "read_picture", "to_encoding"]
 
 _OPAQUE = 255
 
@@ -71,3 +71,22 @@ def to_encoding(pixels_HWC: NDArray[np.uint8], encoding_name: str, name: str) ->
     raise RasterError(
         f"{name} has {bands} bands, {encoding_name} {wanted.bands}", remedy="Convert it to RGB", reason="unsupported"
     )
+
+
+def read_halves(
+    path: Path, encodings: tuple[str, str], input_side: Literal["left", "right"]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Input and target of a picture that holds both side by side, each (H, W / 2, C) of its encoding.
+
+    Raises:
+        RasterError: as `read_picture`, or it has no middle.
+    """
+    width_px = picture_size_px(path)[1]
+    if width_px % 2:
+        raise RasterError(
+            f"It is {width_px} px wide, which has no middle", remedy="Export it again, both halves of one width", reason="size"
+        )
+    left, right = slice(0, width_px // 2), slice(width_px // 2, width_px)
+    input_columns, target_columns = (left, right) if input_side == "left" else (right, left)
+    whole = {name: read_picture(path, name) for name in set(encodings)}
+    return whole[encodings[0]][:, input_columns], whole[encodings[1]][:, target_columns]

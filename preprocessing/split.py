@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import product
 from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
@@ -139,6 +140,8 @@ class BlockSplit(_ByPlace):
         block_px: side of a block.
         reserved: ground that no tile of any split may touch, in the same pixels.
         wraps: the area goes round the globe: its right edge is the neighbour of its left edge.
+        ground: the parts of the area that hold tiles, so that only blocks within `buffer_px` of one take part. All do unless
+            given.
     """
 
     kind: Literal["block"] = "block"
@@ -149,18 +152,19 @@ class BlockSplit(_ByPlace):
     seed: int = 0
     reserved: tuple[Window, ...] = ()
     wraps: bool = False
+    ground: tuple[Window, ...] = ()
 
     def assign(self, item: Splittable) -> str | Rejected:
         return _by_place(self, item, _DETAILS)
 
     def split_of(self, window: Window) -> str:
         """The split of a tile at `window`, or the reason why it has none: outside, reserved or buffer."""
-        if not self.area.contains(window):
+        if not self.area.contains(window) or (self.ground and not any(part.contains(window) for part in self.ground)):
             return "outside"
         grown = window.grow(self.buffer_px)
         if any(part.overlaps(reserved) for part in self._turns(grown) for reserved in self.reserved):
             return "reserved"
-        splits = {self.block_splits[block] for block in self._blocks(grown) if block in self.block_splits}
+        splits = {self.block_splits[block] for block in self.blocks(grown) if block in self.block_splits}
         return splits.pop() if len(splits) == 1 else "buffer"
 
     @property
@@ -181,7 +185,7 @@ class BlockSplit(_ByPlace):
         width_px = self.area.width_px
         return (window, window.shift(0, width_px), window.shift(0, -width_px)) if self.wraps else (window,)
 
-    def _blocks(self, window: Window) -> set[tuple[int, int]]:
+    def blocks(self, window: Window) -> set[tuple[int, int]]:
         """The blocks a window touches."""
         touched = set()
         for turn in self._turns(window):
@@ -196,7 +200,8 @@ class BlockSplit(_ByPlace):
 def _share_out(rule: BlockSplit) -> dict[tuple[int, int], str]:
     # Kept outside the rule: a copy with another seed must not bring the old blocks along.
     rows, columns = (-(-size // rule.block_px) for size in (rule.area.height_px, rule.area.width_px))
-    blocks = [(row, column) for row in range(rows) for column in range(columns)]
+    touched = {block for part in rule.ground for block in rule.blocks(part.grow(rule.buffer_px))}
+    blocks = sorted(touched) if rule.ground else list(product(range(rows), range(columns)))
     lost = [reserved.grow(rule.buffer_px) for reserved in rule.reserved]
     free = [block for block in blocks if not any(ground.contains(rule.block_window(*block)) for ground in lost)]
     ordered = sorted(free, key=lambda block: stable_hash(f"{rule.seed}:{block[0]}:{block[1]}"))

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from p2p_core.encodings import encoding
 from p2p_core.errors import ConfigError, EmptySourceError, RasterError, SizeMismatchError
 from p2p_core.files import sha256_json
-from p2p_core.geometry import Window
-from p2p_core.pairstore.layout import ROLES
+from p2p_core.geometry import Window, around_all
 from p2p_core.rasters.grid import Bounds, Grid
 from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.mercator import MAX_ZOOM, TileAddress, tile_range_grid
@@ -28,8 +27,10 @@ from p2p_core.rasters.protocol import full_window
 from p2p_core.rasters.registry import source_digest
 from p2p_core.rasters.xyz import MAX_TILE_PIXELS, chosen_zoom, tile_paths
 from preprocessing.align import resize
-from preprocessing.maps import MapsParameters, judge
+from preprocessing.chosen_encodings import ChosenEncodings
+from preprocessing.maps import MapsParameters, judge, named
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
+from preprocessing.places import Places
 from preprocessing.raster_encoding import misfit
 from preprocessing.vector_maps import refuse_blended
 
@@ -54,7 +55,7 @@ class TilesSource(SourceRef):
 
 
 @dataclass(frozen=True)
-class TilesBuilder:
+class TilesBuilder(ChosenEncodings):
     """Builder of pairs from (input tree, target tree). `tile_px` is the side of the target's tiles."""
 
     trees: tuple[Path, ...]
@@ -71,14 +72,6 @@ class TilesBuilder:
                 "Tiles of XYZ trees are paired address by address: they have no other stride than their size",
                 remedy="Leave stride_px out",
             )
-
-    @property
-    def input_encoding(self) -> str:
-        return self.parameters.input_encoding
-
-    @property
-    def target_encoding(self) -> str:
-        return self.parameters.target_encoding
 
     def size_px(self) -> tuple[int, int]:
         return self.parameters.tile_px, self.parameters.tile_px
@@ -97,9 +90,7 @@ class TilesBuilder:
             SizeMismatchError: the trees have different zooms, or no address in common.
             RasterError: a tile off the map, or there twice.
         """
-        windows = self.windows()
-        y_px, x_px = min(w.y_px for w in windows), min(w.x_px for w in windows)
-        return Window(y_px, x_px, max(w.y_end_px for w in windows) - y_px, max(w.x_end_px for w in windows) - x_px)
+        return around_all(self.windows())
 
     def windows(self) -> Sequence[Window]:
         """The tiles that both trees have, row by row. Raises as `area`."""
@@ -128,13 +119,15 @@ class TilesBuilder:
             reject = partial(Rejected, source.source_id, pair_id, window=window, seen_in=files)
             if tile.input is None or tile.target is None:
                 absent = "target" if tile.target is None else "input"
-                yield reject(f"missing_{absent}", f"{' and '.join(self._names())}: only the {_OTHER[absent]} has {pair_id}")
+                yield reject(
+                    f"missing_{absent}", f"{' and '.join(self._named.by_role)}: only the {_OTHER[absent]} has {pair_id}"
+                )
                 continue
             try:
                 input_HWC, input_empty = _read(tile.input, source.input_px, self.input_encoding)
                 target_HWC, target_empty = _read(tile.target, self.parameters.tile_px, self.target_encoding)
             except RasterError as error:
-                yield reject(error.reason, self._without_place(error.problem))
+                yield reject(error.reason, self._named.without(error.problem))
                 continue
             pair = Pair(pair_id, source.source_id, resize(input_HWC, *self.size_px()), target_HWC, window)
             yield judge(pair, max(input_empty, target_empty), self.parameters)
@@ -143,7 +136,7 @@ class TilesBuilder:
         files = {
             f"{called}/{tile.address}{path.suffix}": source_digest(path)
             for tile in tiles
-            for called, path in zip(self._names(), (tile.input, tile.target), strict=True)
+            for called, path in zip(self._named.by_role, (tile.input, tile.target), strict=True)
             if path
         }
         ordered = tuple(sorted(tiles, key=lambda tile: str(tile.address)))
@@ -178,14 +171,9 @@ class TilesBuilder:
         tile_px = self.parameters.tile_px
         return Window(address.y * tile_px, address.x * tile_px, tile_px, tile_px)
 
-    def _names(self) -> tuple[str, ...]:
-        """What the dataset calls the trees, wherever they lie."""
-        return tuple(f"{role}/{tree.name}" for role, tree in zip(ROLES, self.trees, strict=True))
-
-    def _without_place(self, text: str) -> str:
-        for name, tree in zip(self._names(), self.trees, strict=True):
-            text = text.replace(str(tree), name)
-        return text
+    @property
+    def _named(self) -> Places:
+        return named(self.trees)
 
     def _require_tile_px(self, found_px: int) -> None:
         if found_px != self.parameters.tile_px:

@@ -13,7 +13,10 @@ from p2p_core.config import with_settings
 from p2p_core.errors import UsageError
 from p2p_core.pairstore.layout import SPLITS
 from p2p_core.rasters.grid import Bounds
+from preprocessing.builders import BUILDERS
 from preprocessing.drift import DriftLimits
+from preprocessing.maps import MapsParameters
+from preprocessing.plain_tiles import PlainTilesBuilder
 from preprocessing.split import Fractions
 
 __all__ = ["about_dataset", "builder_parameters", "drift_limits", "fitting_split", "parse_bounds", "parse_fractions"]
@@ -45,12 +48,16 @@ def drift_limits(check: bool, settings: Sequence[str]) -> DriftLimits | None:
 
 
 def fitting_split(builder: str, sources: Sequence[Path]) -> Literal["block", "directory", "name", "source"]:
-    """By geographic block for rasters; as the folders lie where they are called train, val and test; frames by clip."""
-    if builder == "maps":
+    """By geographic block for rasters; as the folders lie where they are called train, val and test; frames by clip.
+
+    Tiles of plain pictures have no place, and stay together.
+    """
+    plain = builder == "maps" and isinstance(BUILDERS[builder].make(tuple(sources), MapsParameters()), PlainTilesBuilder)
+    if builder == "maps" and not plain:
         return "block"
     if any((sources[0] / split).is_dir() for split in SPLITS):
         return "directory"
-    return "source" if builder == "frames" else "name"
+    return "source" if builder == "frames" or plain else "name"
 
 
 def parse_bounds(text: str) -> Bounds:

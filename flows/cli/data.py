@@ -77,7 +77,8 @@ def build(
     \b
     edges    PHOTO_DIR                    HED edges of photos -> the photos; HED weights may follow, if not the installed
     maps     INPUT_RASTER TARGET_RASTER   two rasters of the same ground, cut into tiles on the target's grid, whatever the
-                                          input's CRS; or two XYZ trees z/x/y.png, paired address by address. One
+                                          input's CRS; two XYZ trees z/x/y.png, paired address by address; two directories
+                                          of scenes with the same names; or one of side-by-side pictures, cut to tiles. One
                                           of two rasters may be a vector map (GeoJSON, TopoJSON, a style file of
                                           layers): it is drawn on the other's grid
     colour   PHOTO_DIR                    photos -> L and ab of their colours (Lab): a model will colour gray photos
@@ -97,6 +98,9 @@ def build(
       p2p build maps map.tif aerial.tif --out pairs --set quality.max_shift_px=3   # leaves out misregistered pairs
       p2p build maps osm-tiles/ aerial-tiles/ --out pairs --set zoom=17 --block-px 2048 --buffer-px 256
       p2p build maps countries.topojson aerial.tif --out pairs --set quality.min_std=0   # keeps tiles of one colour
+      p2p build maps maps/train --out pairs --set input_side=right --set tile_px=256
+      p2p build folders A/ B/ --out pairs --set input_suffix=_A --set target_suffix=_B
+      p2p build folders facades/ --out pairs --set resize_px=[256,256] --set jitter_px=30
       p2p build labels train/ trainannot/ --out pairs --set palette=camvid --set resize_px=[256,256]
       p2p build holes photos/ --out pairs --set area_share=0.25
       p2p build holes photos/ --out pairs --set hole=random --set area_share=0.3 --set seed=7 --set fill=[255,255,255]
@@ -105,6 +109,11 @@ def build(
       p2p build frames thermal/ visible/ --out pairs --set every_s=0.5
       p2p build folders facades/ --out pairs --check-drift --set drift.mean_shift=0.5
       p2p build frames landmarks/ videos/ --out pairs --set first_number=0
+
+    \b
+    Sizes:       resize_px=[height,width], or null for the pictures' own; fit=crop, stretch or pad (pad_fill=[128,128,128]);
+                 crop_px=[height,width] after that; jitter_px=30 leaves training room to crop, 286 px for 256.
+    Names:       input_suffix, target_suffix of folders, frames and maps, photo_suffix, label_suffix of labels: how names end.
 
     \b
     Of holes:    hole=centre, rectangles, strokes or random (both). area_share is of the picture's pixels: 0.25 is a centre of

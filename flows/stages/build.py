@@ -26,6 +26,8 @@ from preprocessing.latitude import PAPER_FRACTIONS, PlacedTiles, latitude_split
 from preprocessing.maps import MapsBuilder
 from preprocessing.near_duplicates import Policy
 from preprocessing.pairs import PairBuilder
+from preprocessing.plain_tiles import PlainTilesBuilder
+from preprocessing.scenes import ScenesBuilder
 from preprocessing.split import (
     BlockSplit,
     DirectorySplit,
@@ -176,7 +178,7 @@ def _bare_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
         raise UsageError("Directories decide the shares of a split by directory", remedy="Leave out --fractions")
     if request.kind in ("name", "source", "directory"):
         return _groundless_split(request, builder)
-    if not isinstance(builder, MapsBuilder | TilesBuilder):
+    if not isinstance(builder, MapsBuilder | TilesBuilder | ScenesBuilder):
         raise UsageError(
             f"Builder {builder.name} makes pairs without a place, which cannot be split by {request.kind}",
             remedy="Use --split name, source or directory",
@@ -192,6 +194,7 @@ def _bare_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
         seed=request.seed,
         reserved=reserved,
         wraps=request.wraps,
+        ground=builder.ground() if isinstance(builder, ScenesBuilder) else (),
     )
 
 
@@ -206,11 +209,12 @@ def _groundless_split(request: SplitRequest, builder: PairBuilder[Any]) -> NameS
     fractions = request.fractions or Fractions()
     if request.kind == "source":
         return SourceSplit(fractions=fractions, seed=request.seed)
-    if isinstance(builder, FramesBuilder):
-        raise UsageError(
-            "A split by name would put frames of one clip, which are nearly the same picture, into several splits",
-            remedy="Split by source or by directory",
-        )
+    for kind, of_one, parts in ((FramesBuilder, "clip", "frames"), (PlainTilesBuilder, "picture", "tiles")):
+        if isinstance(builder, kind):
+            raise UsageError(
+                f"A split by name would put {parts} of one {of_one}, which are nearly the same picture, into several splits",
+                remedy="Split by source or by directory",
+            )
     return NameSplit(fractions=fractions, seed=request.seed)
 
 

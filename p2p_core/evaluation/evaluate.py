@@ -91,10 +91,10 @@ def evaluate(
         raise StoreError(
             f"Split {split!r} of {store_path} holds no pair", remedy="Evaluate another split or build a larger store"
         )
-    input_NHWC, target_NHWC = (centre_crop(pixels, bundle.spec.lattice_px) for pixels in chosen.read_all())
+    input_NHWC, target_NHWC = (centre_crop(pixels, bundle.spec.lattice_px) for pixels in chosen.read_cores())
     answers = {"model": translator.translate(input_NHWC, batch_size=8)}
     source, target = bundle.input_encoding, bundle.target_encoding
-    answers["affine"] = AffineColourMap.fit(*store.split("train").read_all(), source, target)(input_NHWC)
+    answers["affine"] = AffineColourMap.fit(*store.split("train").read_cores(), source, target)(input_NHWC)
     as_it_is = identity(input_NHWC, source, target)
     if as_it_is is not None:
         answers["identity"] = as_it_is

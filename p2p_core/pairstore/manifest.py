@@ -148,6 +148,11 @@ class DatasetSpec(Config):
         """The side of the largest square that fits every pair: the tile's side where tiles are square."""
         return min(self.height_px, self.width_px)
 
+    @property
+    def jitter_px(self) -> int:
+        """By so much pairs are larger than what a network is to see of them, along both sides; 0 where the builder has none."""
+        return int(self.parameters.get("jitter_px", 0))
+
     def bucket_key(self, source_digests: Mapping[str, str]) -> str:
         """The identity of a bucket's content: of its sources and of everything that is done to them."""
         return sha256_json({"spec": self.model_dump(mode="json"), "sources": dict(source_digests)})

@@ -95,7 +95,8 @@ class PairStore:
                 remedy=f"Use one of: {', '.join(f'{split} ({counts[split]} pairs)' for split in SPLITS if counts[split])}",
             )
         records = tuple(record for record in self.pairs if record.split == name)
-        return PairSplit(self.version_path, name, records, self.manifest.layout.pairs_per_shard)
+        layout, jitter_px = self.manifest.layout, self.manifest.jitter_px
+        return PairSplit(self.version_path, name, records, layout.pairs_per_shard, jitter_px)
 
 
 _REBUILD = "Run `p2p verify` on the store to see every bad file, then the same build again: it makes them anew"
@@ -104,8 +105,10 @@ _REBUILD = "Run `p2p verify` on the store to see every bad file, then the same b
 class PairSplit:
     """The pairs of one split. Safe to use from several threads and, reopened on demand, from worker processes."""
 
-    def __init__(self, version_path: Path, name: str, records: tuple[PairRecord, ...], pairs_per_shard: int) -> None:
-        self.name, self.records = name, records
+    def __init__(
+        self, version_path: Path, name: str, records: tuple[PairRecord, ...], pairs_per_shard: int, jitter_px: int
+    ) -> None:
+        self.name, self.records, self.jitter_px = name, records, jitter_px
         self._version_path, self._pairs_per_shard = version_path, pairs_per_shard
         self._arrays = {role: _open_array(version_path / array_path(name, role)) for role in ROLES}
 
@@ -113,7 +116,7 @@ class PairSplit:
         return len(self.records)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PairSplit, (self._version_path, self.name, self.records, self._pairs_per_shard)
+        return PairSplit, (self._version_path, self.name, self.records, self._pairs_per_shard, self.jitter_px)
 
     def read(self, i: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Pair `i` in 0..len-1 as (input_HWC, target_HWC).
@@ -128,6 +131,15 @@ class PairSplit:
     def read_all(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Every pair as (input_NHWC, target_NHWC) in the order of `records`, reading each shard once."""
         input_NHWC, target_NHWC = (self._read_whole(role) for role in ROLES)
+        return input_NHWC, target_NHWC
+
+    def read_cores(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """As `read_all`, without the pairs' room for jitter: their middle, which validation and evaluation see."""
+        before, after = self.jitter_px // 2, self.jitter_px - self.jitter_px // 2
+        input_NHWC, target_NHWC = (
+            whole_NHWC[:, before : whole_NHWC.shape[1] - after, before : whole_NHWC.shape[2] - after]
+            for whole_NHWC in self.read_all()
+        )
         return input_NHWC, target_NHWC
 
     def _read_whole(self, role: str) -> NDArray[Any]:

@@ -214,7 +214,7 @@ def parse_crs(crs: str) -> CRS:
     """Raises `ConfigError` for a CRS that PROJ does not know."""
     try:
         return CRS.from_user_input(crs)
-    except CRSError as error:
+    except (CRSError, ValueError) as error:  # of a code that is no number, rasterio raises the second
         raise ConfigError(f"{crs!r} is no CRS: {error}", remedy="Write it as EPSG:4326, or as WKT") from error
 
 

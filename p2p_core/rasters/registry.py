@@ -19,7 +19,7 @@ from p2p_core.rasters.vector_style import layer_files
 from p2p_core.rasters.xyz import XYZRaster, zooms
 from p2p_core.rasters.zarr_array import ZarrRaster, is_zarr
 
-__all__ = ["FILE_FORMATS", "is_xyz", "open_raster", "source_digest"]
+__all__ = ["FILE_FORMATS", "is_xyz", "may_be_placed", "open_raster", "source_digest"]
 
 FILE_FORMATS: dict[str, Callable[[Path], Raster]] = {
     ".png": ImageRaster,
@@ -93,6 +93,11 @@ def source_digest(path: Path) -> str:
 def is_xyz(path: Path) -> bool:
     """Whether it is a directory with zooms in it."""
     return path.is_dir() and not is_zarr(path) and bool(zooms(path))
+
+
+def may_be_placed(path: Path) -> bool:
+    """Whether a file's format, by its suffix, can tell a place on the Earth."""
+    return FILE_FORMATS.get(path.suffix.lower()) is open_geotiff
 
 
 def _require_present(path: Path) -> None:

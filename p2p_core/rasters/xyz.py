@@ -83,6 +83,12 @@ class XYZRaster(Raster):
         """The addresses under a window that have no image, row by row."""
         return [tile for tile, _ in self._addresses_under(window) if tile not in self._paths]
 
+    def missing_windows(self, window: Window) -> list[Window]:
+        """The parts of a window, in the mosaic's pixels, whose tiles have no image, row by row."""
+        missing = [place for tile, place in self._addresses_under(window) if tile not in self._paths]
+        y_px, x_px, height_px, width_px = window.y_px, window.x_px, window.height_px, window.width_px
+        return [place.shift(-y_px, -x_px).clip(height_px, width_px).shift(y_px, x_px) for place in missing]
+
     def read(self, window: Window) -> NDArray[Any]:
         require_inside(window, self)
         out = np.zeros((window.height_px, window.width_px, self.bands), self.dtype)

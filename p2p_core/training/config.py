@@ -49,7 +49,8 @@ class AugmentConfig(Config):
     """Jitter and mirror, the same for both images of a pair (paper, section 6.2).
 
     Attributes:
-        resize_px: pairs are resized to this square before the crop (286 in the paper); None leaves them.
+        resize_px: pairs are resized to this square before the crop (286 in the paper); None leaves them. Pairs of a store
+            with room for jitter (`DatasetSpec.jitter_px`) are never resized: they have the pixels already.
         crop_px: side of the random crop the networks see (256 in the paper).
         mirror: flip left-right with probability 0.5.
     """

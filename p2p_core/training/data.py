@@ -38,7 +38,10 @@ class PairArrays(Protocol):
 
 
 class ResidentPairs:
-    """All pairs of a split as tensors on the training device, each half as its encoding wants to be kept (`resident`)."""
+    """All pairs of a split as tensors on the training device, each half as its encoding wants to be kept (`resident`).
+
+    `jitter_px`: by so much they are larger than what a network is to see of them (`DatasetSpec.jitter_px`).
+    """
 
     def __init__(
         self,
@@ -46,10 +49,11 @@ class ResidentPairs:
         target_NHWC: NDArray[Any],
         device: torch.device,
         encodings: tuple[Encoding, Encoding],
+        jitter_px: int = 0,
     ) -> None:
         if not len(input_NHWC):
             raise StoreError("The training split holds no pair", remedy="Build the store from more sources or change the split")
-        self.encodings = encodings
+        self.encodings, self.jitter_px = encodings, jitter_px
         self.input_NCHW = _to_device(input_NHWC, encodings[0], device)
         self.target_NCHW = _to_device(target_NHWC, encodings[1], device)
 
@@ -91,7 +95,9 @@ class Batches:
         times: NDArray[np.int64] | None = None,
     ) -> None:
         self.pairs, self.augment, self.batch_size, self.seed = pairs, augment, batch_size, seed
-        height, width = (augment.resize_px, augment.resize_px) if augment.resize_px else pairs.size_px
+        # Pairs with room for jitter have the pixels that crops are cut from; resizing would blur what they are larger for.
+        self._resize_px = None if pairs.jitter_px else augment.resize_px
+        height, width = (self._resize_px, self._resize_px) if self._resize_px else pairs.size_px
         if min(height, width) < augment.crop_px:
             raise StoreError(
                 f"The store's pairs are {height}x{width} px, smaller than the crop of {augment.crop_px} px",
@@ -125,8 +131,8 @@ class Batches:
         return y_px, x_px, self.augment.mirror and bool(rng.random() < 0.5)
 
     def _augment(self, resident_NCHW: Tensor, encoding: Encoding, draws: list[tuple[int, int, bool]]) -> Tensor:
-        if self.augment.resize_px and self.augment.resize_px != resident_NCHW.shape[-1]:
-            resident_NCHW = _resized(resident_NCHW, self.augment.resize_px, encoding)
+        if self._resize_px and self._resize_px != resident_NCHW.shape[-1]:
+            resident_NCHW = _resized(resident_NCHW, self._resize_px, encoding)
         crop_px = self.augment.crop_px
         crops = [image[:, y : y + crop_px, x : x + crop_px] for image, (y, x, _) in zip(resident_NCHW, draws, strict=True)]
         crops = [crop.flip(-1) if mirrored else crop for crop, (_, _, mirrored) in zip(crops, draws, strict=True)]

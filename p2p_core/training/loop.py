@@ -90,10 +90,10 @@ def _prepare(config: RunConfig, data: Path, run_dir: Path, tracker: Tracker, dev
     source, target = encoding(store.manifest.input_encoding), encoding(store.manifest.target_encoding)
     _require_widths(config, source, target, data)
     input_NHWC, target_NHWC = store.split("train").read_all()
-    pairs = ResidentPairs(input_NHWC, target_NHWC, device, (source, target))
+    pairs = ResidentPairs(input_NHWC, target_NHWC, device, (source, target), store.manifest.jitter_px)
     times = times_an_epoch(input_NHWC, config.oversample_rare, source)
     batches = Batches(pairs, config.augment, config.batch_size, config.seed, times)
-    validation = Validation(*store.split("val").read_all(), (source, target), config.augment.crop_px, run_dir / "sheets")
+    validation = Validation(*store.split("val").read_cores(), (source, target), config.augment.crop_px, run_dir / "sheets")
     state = make_state(config, device)
     return _Run(config, store.manifest.digest, run_dir, batches, validation, tracker, state)
 

@@ -14,13 +14,14 @@ from preprocessing.edges.detect import WeightsChoice, detector_for
 from preprocessing.edges.drawing import EDGES_VERSION, EdgesConfig, edge_picture
 from preprocessing.edges.weights import read_weights
 from preprocessing.pairs import Outcome, Pair
-from preprocessing.photo_builder import PhotoBuilder, PhotoParameters, PhotoSource
+from preprocessing.photo_builder import PhotoBuilder, PhotoSource
+from preprocessing.sizing import PictureParameters
 
 __all__ = ["EdgesBuilder", "EdgesParameters"]
 
 
-class EdgesParameters(PhotoParameters):
-    """The edges are those of the photo at `resize_px`, so both lie on the same pixels; `edges.size_px` is not for pairs."""
+class EdgesParameters(PictureParameters):
+    """Edges are drawn of the photo at its scale in the pair, so both lie on the same pixels; no `edges.size_px` here."""
 
     edges: EdgesConfig = EdgesConfig()
 

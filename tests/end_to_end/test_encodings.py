@@ -191,6 +191,20 @@ def test_every_kind_of_model_is_scored_in_pixels_beside_its_baselines(
     assert scored.scores["model"].l1 == pytest.approx(np.abs(generated_NHWC.astype(float) - target_NHWC).mean(), rel=1e-3)
 
 
+def test_a_store_with_room_for_jitter_trains_and_is_scored_at_the_size_it_was_asked_for(trained) -> None:
+    """The run's own jitter, 36 px, would enlarge 32 px: here 40 px are stored, and none is enlarged."""
+    made = trained("gray", jitter_px=8)
+    store, bundle = PairStore.open(made.store), load_bundle(made.bundle)
+    assert (store.manifest.height_px, bundle.spec.tile_px) == (SIZE_PX + 8, SIZE_PX)
+    scored = evaluate(made.bundle, made.store)
+    assert scored.protocol.crop_px == SIZE_PX
+    input_NHWC, target_NHWC = store.split("test").read_cores()
+    generated_NHWC = Translator(bundle).translate(input_NHWC)
+    assert scored.scores["model"].l1 == pytest.approx(np.abs(generated_NHWC.astype(float) - target_NHWC).mean(), rel=1e-3)
+    gates = store.split("val").read_cores()[0]
+    assert np.array_equal(np.sort(bundle.gate_pairs.input_NHWC, axis=0), np.sort(gates, axis=0))
+
+
 def test_networks_of_another_width_are_refused_with_the_settings_that_fit(trained, tmp_path) -> None:
     message = r"lab_l with lab_ab.* --set generator\.input_bands=1 --set generator\.output_bands=2"
     with closing(JsonLinesTracker(tmp_path, resume_from=0)) as tracker, pytest.raises(ConfigError, match=message):

@@ -76,7 +76,7 @@ def test_the_help_tells_the_splits_by_place_and_their_buffers(capsys: pytest.Cap
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for words in (
         "--split latitude",
-        "or two XYZ trees z/x/y.png",
+        "two XYZ trees z/x/y.png",
         "beyond the median of the tiles",
         "half a tile",
         "0.4,0.1,0.5",

@@ -171,7 +171,7 @@ def test_nothing_to_build_from_is_said(tmp_path) -> None:
     (tmp_path / "broken.png").write_bytes(b"")
     with pytest.raises(EmptySourceError, match=r"None of the 1 pictures .* can be read"):
         side_by_side(tmp_path).size_px()
-    with pytest.raises(UsageError, match="'two' takes 2 directories, not 1"):
+    with pytest.raises(UsageError, match="folders takes two directories, and 1 is given"):
         FoldersBuilder((tmp_path,), FoldersParameters(layout="two"))
 
 

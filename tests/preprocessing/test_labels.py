@@ -202,7 +202,7 @@ def test_camvid_index_pictures_become_camvid_colours(shared_data: Path) -> None:
     builder = LabelsBuilder((root / "val", root / "valannot"), LabelsParameters(palette="camvid", resize_px=(360, 480)))
     source = builder.sources()[0]
     (pair,) = builder.build(source)
-    indices = np.asarray(Image.open(source.labels))
+    indices = np.asarray(Image.open(source.paths[1]))
     assert np.array_equal(CAMVID.classes_of(pair.input_HWC), indices)
 
 

@@ -22,7 +22,7 @@ from p2p_core.pairstore.schema import AssignedRecord, Settlement
 from preprocessing.build import build_dataset
 from preprocessing.gray import GrayBuilder
 from preprocessing.near_duplicates import FINGERPRINT_BYTES, fingerprint, settlements
-from preprocessing.photo_builder import PhotoParameters
+from preprocessing.sizing import PictureParameters
 from preprocessing.split import DirectorySplit, Fractions, NameSplit
 
 LAYOUT = StoreLayout(num_buckets=4, pairs_per_shard=4)
@@ -162,7 +162,7 @@ def photo_dirs(tmp_path: Path) -> Path:
 
 
 def gray(root: Path) -> GrayBuilder:
-    return GrayBuilder((root,), PhotoParameters(resize_px=(64, 64)))
+    return GrayBuilder((root,), PictureParameters(resize_px=(64, 64)))
 
 
 def test_near_duplicates_move_to_the_earlier_split_and_say_so(tmp_path: Path, photo_dirs: Path) -> None:

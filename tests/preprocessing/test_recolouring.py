@@ -18,7 +18,7 @@ from preprocessing.builders import BUILDERS
 from preprocessing.colour import ColourBuilder, ColourParameters
 from preprocessing.gray import GrayBuilder
 from preprocessing.pairs import Pair, Rejected
-from preprocessing.photo_builder import PhotoParameters
+from preprocessing.sizing import PictureParameters
 from preprocessing.split import DirectorySplit
 
 
@@ -27,7 +27,7 @@ def colour(place: Path, **parameters: object) -> ColourBuilder:
 
 
 def gray(place: Path, **parameters: object) -> GrayBuilder:
-    return GrayBuilder((place,), PhotoParameters.parse({"resize_px": (32, 48), **parameters}, where="test"))
+    return GrayBuilder((place,), PictureParameters.parse({"resize_px": (32, 48), **parameters}, where="test"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from p2p_core.pairstore.reader import PairStore
 from preprocessing.build import build_dataset
 from preprocessing.folders import FoldersBuilder, FoldersParameters
 from preprocessing.gray import GrayBuilder
-from preprocessing.photo_builder import PhotoParameters
+from preprocessing.sizing import PictureParameters
 from preprocessing.split import NameSplit
 from preprocessing.thumbnails import SIDE_PX, thumbnail
 
@@ -45,7 +45,7 @@ def test_what_can_be_seen_of_a_rejected_photo_is_in_the_table_and_what_cannot_is
     Image.fromarray(plain(RED, 64, 64)).save(photos / "plain.png")
     (photos / "broken.png").write_bytes((photos / "good.png").read_bytes()[:200])
 
-    build_dataset(GrayBuilder((photos,), PhotoParameters(resize_px=(32, 32))), tmp_path / "store", NameSplit())
+    build_dataset(GrayBuilder((photos,), PictureParameters(resize_px=(32, 32))), tmp_path / "store", NameSplit())
 
     thumbnails = {record.item: record.thumbnail for record in PairStore.open(tmp_path / "store").rejected}
     assert thumbnails.keys() == {"twin", "plain", "broken"}

@@ -12,11 +12,11 @@ from p2p_core.training.config import AugmentConfig, OptimiserConfig
 from p2p_core.training.data import Batches, ResidentPairs
 
 
-def make_pairs(count: int = 10, size_px: int = 12) -> ResidentPairs:
+def make_pairs(count: int = 10, size_px: int = 12, jitter_px: int = 0) -> ResidentPairs:
     """Each pixel tells its pair and place: band 0 the pair, band 1 the row, band 2 the column. Target = input."""
     rows, columns = np.meshgrid(np.arange(size_px), np.arange(size_px), indexing="ij")
     images = np.stack([np.stack([np.full_like(rows, k), rows, columns], axis=-1) for k in range(count)]).astype(np.uint8)
-    return ResidentPairs(images, images.copy(), torch.device("cpu"), (encoding("rgb"), encoding("rgb")))
+    return ResidentPairs(images, images.copy(), torch.device("cpu"), (encoding("rgb"), encoding("rgb")), jitter_px)
 
 
 def pixels(network_NCHW: torch.Tensor) -> np.ndarray:
@@ -53,6 +53,17 @@ def test_a_batch_depends_on_its_position_alone() -> None:
     for start in range(0, 24, 4):
         one.at(start)
     assert torch.equal(one.at(36).input_NCHW, other.at(36).input_NCHW)
+
+
+def test_pairs_with_room_for_jitter_are_cropped_and_never_resized() -> None:
+    batches = Batches(make_pairs(jitter_px=4), AugmentConfig(resize_px=16, crop_px=8, mirror=False), 10, seed=5)
+    corners = set()
+    for start in range(0, 1000, 10):
+        image = pixels(batches.at(start).input_NCHW)
+        assert (np.diff(image[:, 1], axis=1) == 1).all(), "rows of the store, one after the other"
+        assert (np.diff(image[:, 2], axis=2) == 1).all()
+        corners |= set(zip(image[:, 1, 0, 0], image[:, 2, 0, 0], strict=True))
+    assert corners == {(y, x) for y in range(5) for x in range(5)}
 
 
 def test_jitter_resizes_before_the_crop() -> None:
