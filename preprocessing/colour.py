@@ -34,8 +34,16 @@ class ColourBuilder(RecolouringBuilder):
     target_encoding = "lab_ab"
 
     def pair(self, source: PhotoSource, photo_HWC: NDArray[np.uint8], attributes: Mapping[str, str]) -> Outcome:
-        chroma = float(np.hypot(*np.moveaxis(lab_of_rgb(photo_HWC)[..., 1:], -1, 0)).mean())
+        # A quarter of the pixels is a quarter of the time, and nearly always enough: the others have no less than none.
+        if mean_chroma(photo_HWC[::2, ::2]) / 4 >= self.parameters.min_chroma:
+            return super().pair(source, photo_HWC, attributes)
+        chroma = mean_chroma(photo_HWC)
         if chroma < self.parameters.min_chroma:
             detail = f"Its mean chroma is {chroma:.2f}, less than {self.parameters.min_chroma:g}"
             return Rejected(source.source_id, source.source_id, "colourless", detail, pictures=(photo_HWC,))
         return super().pair(source, photo_HWC, attributes)
+
+
+def mean_chroma(photo_HWC: NDArray[np.uint8]) -> float:
+    """The mean distance of an RGB picture's pixels from gray, in a*, b*."""
+    return float(np.hypot(*np.moveaxis(lab_of_rgb(photo_HWC)[..., 1:], -1, 0)).mean())
