@@ -25,7 +25,7 @@ from benchmarks.hardware import hardware_name
 from benchmarks.result_file import table, write_result
 from preprocessing.build import build_dataset
 from preprocessing.gray import GrayBuilder
-from preprocessing.photo_builder import PhotoParameters
+from preprocessing.sizing import PictureParameters
 from preprocessing.split import NameSplit
 
 _SIDE_PX, _A_DIRECTORY = 48, 1000
@@ -72,7 +72,7 @@ def _in_own_process(work: Path, size: int) -> dict[str, float]:
 
 
 def _measured(photos: Path, store: Path) -> dict[str, float]:
-    builder = GrayBuilder((photos,), PhotoParameters(resize_px=(_SIDE_PX, _SIDE_PX)))
+    builder = GrayBuilder((photos,), PictureParameters(resize_px=(_SIDE_PX, _SIDE_PX)))
     before_mb = _peak_mb()
     started_s, started_cpu_s = time.perf_counter(), time.process_time()
     summary = build_dataset(builder, store, NameSplit())

@@ -146,8 +146,10 @@ class _Work:
     def finish(self, executor: Executor | None, admit: Admit | None) -> tuple[Path, Manifest]:
         commits = [_committed(task, self.root) for task in self.tasks]
         _refuse_nothing(commits)
-        self.root = settle(self.tasks, commits, executor)
-        commits = [_committed(task, self.root) for task in self.tasks]
+        settled_root = settle(self.tasks, commits, executor)
+        if settled_root != self.root:
+            self.root, commits = settled_root, []  # let go of before the others are read
+            commits = [_committed(task, settled_root) for task in self.tasks]
         records = [SourceRecord(s.source_id, s.digest, dict(s.files)) for s in self.sources]
         manifest = assemble_version(self.root, self.spec, records, commits, build_key=self.build_key, num_slots=self.num_slots)
         return publish(self.out, self.root, manifest, admit), manifest

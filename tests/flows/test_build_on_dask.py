@@ -16,6 +16,7 @@ from PIL import Image
 from flows.services.cluster import DaskExecutor, dask_executor
 from p2p_core.pairstore import verify_store
 from p2p_core.pairstore.layout import StoreLayout
+from p2p_core.pairstore.versions import DIGESTS
 from preprocessing.build import build_dataset
 from preprocessing.folders import FoldersBuilder, FoldersParameters
 from preprocessing.split import NameSplit
@@ -34,7 +35,8 @@ def builder(tmp_path: Path) -> FoldersBuilder:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    files = (path for path in root.rglob("*") if path.is_file() and path.name != DIGESTS)
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
 def worker_pids(executor: DaskExecutor) -> list[int]:

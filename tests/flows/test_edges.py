@@ -13,6 +13,7 @@ import skimage.data
 from PIL import Image
 
 from flows.services.cluster import DaskExecutor, dask_executor
+from p2p_core.pairstore.versions import DIGESTS
 from preprocessing.build import build_dataset
 from preprocessing.edges.builder import EdgesBuilder, EdgesParameters
 from preprocessing.edges.detect import WeightsChoice
@@ -40,7 +41,8 @@ def album(tmp_path: Path) -> Path:
 
 
 def files(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    files = (path for path in root.rglob("*") if path.is_file() and path.name != DIGESTS)
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
 def test_a_cluster_draws_and_builds_what_this_process_does(album: Path, tmp_path: Path, executor: DaskExecutor) -> None:
