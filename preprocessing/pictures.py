@@ -84,7 +84,9 @@ def read_halves(
     width_px = picture_size_px(path)[1]
     if width_px % 2:
         raise RasterError(
-            f"It is {width_px} px wide, which has no middle", remedy="Export it again, both halves of one width", reason="size"
+            f"It is {width_px} px wide, which has no middle: pictures of one directory hold both halves side by side",
+            remedy="Export it again, both halves of one width, or give two directories",
+            reason="size",
         )
     left, right = slice(0, width_px // 2), slice(width_px // 2, width_px)
     input_columns, target_columns = (left, right) if input_side == "left" else (right, left)

@@ -46,7 +46,7 @@ def build(
         Literal["auto", "move", "reject", "keep"],
         typer.Option(
             help="Pairs that show nearly the same in several splits: move brings them to one, reject leaves one of each. auto:"
-            " move for name and directory, keep for source, block and latitude."
+            " move for name and directory, but not of palettes; keep for source, block and latitude."
         ),
     ] = "auto",
     min_similarity: Annotated[

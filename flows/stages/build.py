@@ -26,6 +26,7 @@ from preprocessing.latitude import PAPER_FRACTIONS, PlacedTiles, latitude_split
 from preprocessing.maps import MapsBuilder
 from preprocessing.near_duplicates import Policy
 from preprocessing.pairs import PairBuilder
+from preprocessing.palette import PaletteBuilder
 from preprocessing.plain_tiles import PlainTilesBuilder
 from preprocessing.scenes import ScenesBuilder
 from preprocessing.split import (
@@ -56,8 +57,8 @@ class SplitRequest(Config):
         reserved: of both, ground no pair may touch: (west, south, east, north) in the target's CRS.
         wraps: of `block`, the target goes round the globe.
         near_duplicates: in several splits they `move` to one, are rejected (`reject`, one of each stays, in one split too) or
-            stay (`keep`). Unless given `move` of `name` and `directory`; `keep` of `source`, for clips of one camera share its
-            view, and where ground is split, for ground cannot move.
+            stay (`keep`). Unless given `move` of `name` and `directory`; `keep` of palettes, of `source`, for clips of a camera
+            share its view, and where ground is split, for ground cannot move.
         min_similarity: what counts as nearly the same, of 1 (`near_duplicates.fingerprint`).
     """
 
@@ -144,7 +145,9 @@ def tell_build(made: BuildSummary) -> str:
     counts = ", ".join(f"{made.counts.get(split, 0)} {split}" for split in SPLITS)
     reasons = ", ".join(f"{count} {reason}" for reason, count in made.rejected.items())
     told = f"{counts} pairs; rejected {sum(made.rejected.values())}" + (f" ({reasons})" if reasons else "")
-    return told + (f"; {made.num_moved} moved to the split of a near duplicate" if made.num_moved else "")
+    told += f"; {made.num_moved} moved to the split of a near duplicate" if made.num_moved else ""
+    empty = [split for split in SPLITS if not made.counts.get(split)]
+    return told + (f"; nothing in {' and '.join(empty)}: another --split, --fractions or --seed may help" if empty else "")
 
 
 def one_of_each_reason(made: BuildSummary) -> tuple[RejectedRecord, ...]:
@@ -164,7 +167,9 @@ def builder_kind(name: str) -> BuilderKind:
 
 def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
     rule = _bare_rule(request, builder)
-    policy = request.near_duplicates or rule.near_duplicates
+    # Stripes from dark to light look nearly the same to a fingerprint, whatever their colours.
+    usual = "keep" if isinstance(builder, PaletteBuilder) else rule.near_duplicates
+    policy = request.near_duplicates or usual
     if policy == "move" and isinstance(rule, BlockSplit | LatitudeSplit):
         raise UsageError(
             f"A split by {rule.kind} goes by ground, which near duplicates cannot leave",

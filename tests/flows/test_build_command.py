@@ -60,7 +60,7 @@ def test_a_picture_that_is_left_out_is_named_with_the_reason_and_an_empty_split_
     settings = ["--set", "resize_px=[32,32]"]
     assert run(["build", "gray", str(tmp_path / "photos"), "--out", str(tmp_path / "pairs"), *settings]) == 0
     out = capsys.readouterr().out
-    assert "1 train, 0 val, 0 test pairs; rejected 1 (1 unreadable)" in out
+    assert "1 train, 0 val, 0 test pairs; rejected 1 (1 unreadable); nothing in val and test: another --split" in out
     assert "rejected as unreadable, for one: bad: " in out
 
 
@@ -68,6 +68,15 @@ def save_photos(place: Path) -> None:
     place.mkdir()
     for k in range(10):
         Image.fromarray(skimage.data.astronaut()[10 * k : 10 * k + 64, 200:264]).save(place / f"{k}.png")
+
+
+def test_palettes_are_not_taken_for_near_duplicates_unless_asked(tmp_path: Path) -> None:
+    save_photos(tmp_path / "photos")
+    command = ["build", "palette", str(tmp_path / "photos"), "--set", "resize_px=[32,32]", "--out"]
+    assert run([*command, str(tmp_path / "usual")]) == 0
+    assert PairStore.open(tmp_path / "usual").manifest.split_rule["near_duplicates"] == "keep"
+    assert run([*command, str(tmp_path / "asked"), "--near-duplicates", "reject"]) == 0
+    assert PairStore.open(tmp_path / "asked").manifest.split_rule["near_duplicates"] == "reject"
 
 
 def test_holes_of_the_share_and_colour_that_were_set_make_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,3 +159,16 @@ def test_a_builder_goes_to_a_worker(rasters) -> None:
     builder = MapsBuilder(rasters, parameters())
     assert outcomes(pickle.loads(pickle.dumps(builder))).keys() == outcomes(builder).keys()
     assert str(rasters[0].parent) not in str(builder.parameters.model_dump())
+
+
+@pytest.mark.parametrize("beside", ["aerial.pgw", "aerial.pngw", "aerial.wld", "aerial.png.aux.xml"])
+def test_a_picture_with_a_place_beside_it_is_refused_for_it_would_be_ignored(tmp_path, save_picture, picture, beside) -> None:
+    for name in ("map", "aerial"):
+        save_picture(tmp_path / f"{name}.png", picture(64, 64, 1))
+    (tmp_path / beside).write_text("<GeoTransform>0, 1, 0, 0, 0, -1</GeoTransform>")
+    builder = MapsBuilder((tmp_path / "map.png", tmp_path / "aerial.png"), MapsParameters(tile_px=32))
+    with pytest.raises(RasterError, match=rf"aerial.png lies where {beside} says.* gdal_translate aerial.png aerial.tif"):
+        builder.sources()
+    (tmp_path / beside).unlink()
+    (tmp_path / "aerial.png.aux.xml").write_text("<PAMDataset><Metadata/></PAMDataset>")  # statistics, say, and no place
+    assert builder.sources()
