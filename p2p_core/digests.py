@@ -56,7 +56,7 @@ class DigestMemory:
         """Keep what was asked for since it was opened, and forget the rest. Raises `OutputError`."""
         if self._used != self._known:
             content = {name: [*stamp, digest] for name, (stamp, digest) in sorted(self._used.items())}
-            write_atomic(self._path, json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode())
+            write_atomic(self._path, json.dumps(content, separators=(",", ":")).encode())  # ASCII: a path may be no text
 
 
 _ACTIVE: ContextVar[DigestMemory | None] = ContextVar("digest_memory", default=None)
@@ -91,5 +91,5 @@ def _read(path: Path) -> dict[str, tuple[_Stamp, str]]:
             name: ((size, modified, changed, inode, device), digest)
             for name, (size, modified, changed, inode, device, digest) in content.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}

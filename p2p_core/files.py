@@ -30,6 +30,12 @@ __all__ = [
 ]
 
 
+_CANNOT_WRITE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EFBIG, errno.EIO),  # a limit of the file system or of `ulimit -f`; a disk or a network that fails
+}
+
+
 @dataclass(frozen=True)
 class Problem:
     """What `verify` finds: a bad file. `path` is relative to the directory that was verified; `what` says what is wrong."""
@@ -72,7 +78,7 @@ def output_errors(path: Path) -> Iterator[None]:
                 f"The disk is full while writing {path}",
                 remedy="Free space there or choose another place, then run the same command again",
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP):
+        if error.errno in _CANNOT_WRITE:
             raise OutputError(
                 f"{path} cannot be written: {error.strerror}", remedy="Choose a directory you may write to"
             ) from error

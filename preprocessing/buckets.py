@@ -37,7 +37,8 @@ class BucketTask:
 
     Attributes:
         root: of the version that is being built.
-        current: the store's current version, whose bucket is taken over if it was made from the same.
+        current: the store's current version, whose bucket is taken over if it was made from the same; None where there is none,
+            or its record of this bucket is damaged.
     """
 
     builder: PairBuilder[Any]

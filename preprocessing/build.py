@@ -16,10 +16,10 @@ from p2p_core.digests import remembered_digests
 from p2p_core.errors import EmptySourceError, StoreError
 from p2p_core.executor import Executor
 from p2p_core.pairstore.assemble import assemble_version
-from p2p_core.pairstore.layout import SPLITS, StoreLayout
+from p2p_core.pairstore.layout import SPLITS, StoreLayout, bucket_path
 from p2p_core.pairstore.manifest import DatasetSpec, Manifest, build_key, read_manifest
 from p2p_core.pairstore.schema import SourceRecord
-from p2p_core.pairstore.verify import version_problems
+from p2p_core.pairstore.verify import file_problems, version_problems
 from p2p_core.pairstore.versions import (
     DIGESTS,
     Admit,
@@ -126,8 +126,9 @@ class _Work:
         self.build_key = build_key(keys.values(), self.num_slots)
         self.root = building_path(out, self.build_key)
         current = current_or_none(out)
+        intact = dict.fromkeys(_intact_records(current, buckets), current) if current else {}
         self.tasks = [
-            BucketTask(builder, split_rule, layout, bucket, keys[bucket], tuple(members), self.root, current)
+            BucketTask(builder, split_rule, layout, bucket, keys[bucket], tuple(members), self.root, intact.get(bucket))
             for bucket, members in sorted(buckets.items())
         ]
 
@@ -160,6 +161,17 @@ class _Work:
         if not unchanged:
             set_current(self.out, version, admit)
         return unchanged
+
+
+def _intact_records(version: Path, buckets: Iterable[int]) -> set[int]:
+    """Buckets of a version whose record is as its manifest says: a record proves the other files, the manifest the record."""
+    try:
+        files = read_manifest(version).files
+    except StoreError:
+        return set()
+    records = {bucket_path(bucket): bucket for bucket in buckets if bucket_path(bucket) in files}
+    damaged = {problem.path for problem in file_problems(version, {name: files[name] for name in records})}
+    return {bucket for name, bucket in records.items() if name not in damaged}
 
 
 def _committed(task: BucketTask, root: Path) -> BucketCommit:

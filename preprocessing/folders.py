@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
 from p2p_core.encodings import encoding
 from p2p_core.errors import RasterError, UsageError
@@ -24,7 +23,7 @@ from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.pictures import picture_size_px, read_halves, read_picture
 from preprocessing.places import FilesSource, Places, require_two
-from preprocessing.sizing import Fit, PictureParameters, Placement, require_one_aspect, usual_size_px
+from preprocessing.sizing import Fit, PairSize, PictureParameters, Placement, require_one_aspect, usual_size_px
 
 __all__ = ["FoldersBuilder", "FoldersParameters"]
 
@@ -39,7 +38,7 @@ class FoldersParameters(PictureParameters, EncodingChoice):
     there one has to be the other at a scale.
     """
 
-    resize_px: tuple[PositiveInt, PositiveInt] | None = None
+    resize_px: PairSize | None = None
     fit: Fit = "stretch"
     layout: Literal["two", "side_by_side"]
     input_side: Literal["left", "right"] = "left"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
 from p2p_core.encodings import encoding
 from p2p_core.errors import ConfigError, RasterError, UsageError
@@ -28,7 +27,7 @@ from preprocessing.matching import match_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected
 from preprocessing.photos import rgb_photo, shown_photo
 from preprocessing.places import FilesSource, Places, require_two
-from preprocessing.sizing import PictureParameters, Placement, require_one_aspect
+from preprocessing.sizing import PairSize, PictureParameters, Placement, require_one_aspect
 
 __all__ = ["FramesBuilder", "FramesParameters"]
 
@@ -39,7 +38,7 @@ class FramesParameters(PictureParameters, Timing, EncodingChoice):
     `input_suffix`, `target_suffix`: how the names of clips end that are one apart from that: `_ir` and `_rgb`.
     """
 
-    resize_px: tuple[PositiveInt, PositiveInt] = (256, 256)
+    resize_px: PairSize = (256, 256)
     input_suffix: str = ""
     target_suffix: str = ""
 

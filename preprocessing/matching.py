@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,14 @@ class Pictures:
 
 
 def visible_files(directory: Path) -> Iterator[Path]:
-    """Every file under a directory, in order of paths. Hidden files and what hidden directories hold are passed over."""
+    """Every file under a directory, in order of paths. Hidden files and what hidden directories hold are passed over.
+
+    Raises:
+        PairingError: a name is no text: a dataset's tables hold names as UTF-8.
+    """
     for path in sorted(directory.rglob("*")):
         if not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(directory).parts):
+            _require_text(path.relative_to(directory))
             yield path
 
 
@@ -38,7 +44,7 @@ def find_pictures(directory: Path, ending: str = "") -> Pictures:
 
     Raises:
         EmptySourceError: the directory is missing or holds no picture, or none with that ending.
-        PairingError: two pictures have one name but for the suffix.
+        PairingError: two pictures have one name but for the suffix, or a name is no text.
     """
     if not directory.is_dir():
         raise EmptySourceError(f"{directory} is not a directory", remedy="Give the directory that holds the pictures")
@@ -128,6 +134,14 @@ def _remedy(choices: Sequence[Endings], options: tuple[str, str]) -> str:
         for choice in choices
     ]
     return f"Say how names end: {', or '.join(ways)}"
+
+
+def _require_text(place: Path) -> None:
+    try:
+        str(place).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(place).decode(errors="backslashreplace")
+        raise PairingError(f"The name of {shown} is not UTF-8, so no table can hold it", remedy="Rename it") from None
 
 
 def _one_name(path: Path, other: Path) -> PairingError:

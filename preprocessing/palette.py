@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from p2p_core.lab import lab_of_rgb
 from preprocessing.align import resize_nearest
@@ -21,7 +21,7 @@ from preprocessing.masking import MaskedParameters, spelt
 from preprocessing.pairs import Outcome, Pair, Rejected
 from preprocessing.photo_builder import OneDirectoryBuilder, PhotoSource
 from preprocessing.photos import to_rgb
-from preprocessing.sizing import Placement
+from preprocessing.sizing import PairSize, Placement
 
 __all__ = ["NUM_STRIPES", "PaletteBuilder", "PaletteParameters", "dominant_colours", "stripes"]
 
@@ -43,7 +43,7 @@ class PaletteParameters(MaskedParameters):
     `resize_px`: of the stripes, whatever the pictures' size.
     """
 
-    resize_px: tuple[PositiveInt, PositiveInt] = (256, 256)
+    resize_px: PairSize = (256, 256)
     fit: Literal["stretch"] = "stretch"
     crop_px: None = None
     num_missing: int = Field(default=2, ge=1, lt=NUM_STRIPES)

@@ -20,7 +20,7 @@ from p2p_core.errors import EmptySourceError
 from p2p_core.executor import Executor
 from p2p_core.pairstore.layout import ROLES, SPLITS, shard_path
 from p2p_core.pairstore.schema import AssignedRecord, PairRecord, Settlement
-from p2p_core.pairstore.shards import decode_shard
+from p2p_core.pairstore.shards import decode_pair
 from p2p_core.pairstore.writer import BucketCommit, BucketWriter, link_bucket, read_bucket
 from preprocessing.buckets import BucketTask, add_pair, build_bucket, reject_item
 from preprocessing.near_duplicates import settlements
@@ -118,23 +118,26 @@ def _write_settled(task: _SettleTask, commit: BucketCommit) -> None:
 
 
 class _BuiltPixels:
-    """Reads the pairs of a built bucket, in the order they were written, each shard once."""
+    """Reads the pairs of a built bucket, in the order they were written, each shard once. Only the one asked for is decoded."""
 
     def __init__(self, task: BucketTask) -> None:
         self._task = task
         encodings = task.builder.input_encoding, task.builder.target_encoding
         self._encodings = dict(zip(ROLES, map(encoding, encodings), strict=True))
-        self._shard = lru_cache(maxsize=2 * len(SPLITS))(self._read_shard)
+        self._shard = lru_cache(maxsize=len(ROLES) * len(SPLITS))(self._read_shard)
 
     def pair(self, record: PairRecord) -> Pair:
         """As the builder gave it."""
-        shard, place = divmod(record.slot, self._task.layout.pairs_per_shard)
-        input_HWC, target_HWC = (self._shard(record.split, role, shard)[place] for role in ROLES)
+        input_HWC, target_HWC = (self._half(record, role) for role in ROLES)
         attributes = {name: value for name, value in record.attributes.items() if name not in (MOVED_FROM, NEAR_DUPLICATE_OF)}
         return Pair(record.pair_id, record.source_id, input_HWC, target_HWC, record.window, attributes)
 
-    def _read_shard(self, split: str, role: str, shard: int) -> NDArray[Any]:
+    def _half(self, record: PairRecord, role: str) -> NDArray[Any]:
+        pairs_per_shard, own = self._task.layout.pairs_per_shard, self._encodings[role]
+        shard, place = divmod(record.slot, pairs_per_shard)
+        shape = (*self._task.builder.size_px(), own.bands)
+        return decode_pair(self._shard(record.split, role, shard), place, shape, pairs_per_shard, own.dtype)
+
+    def _read_shard(self, split: str, role: str, shard: int) -> bytes | None:
         path = self._task.root / shard_path(split, role, shard)
-        data = path.read_bytes() if path.exists() else None  # a shard of nothing but 0 has no file
-        own = self._encodings[role]
-        return decode_shard(data, (*self._task.builder.size_px(), own.bands), self._task.layout.pairs_per_shard, own.dtype)
+        return path.read_bytes() if path.exists() else None  # a shard of nothing but 0 has no file

@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from p2p_core.config import Config
 from p2p_core.encodings import encoding
 from p2p_core.errors import EmptySourceError, RasterError
 from p2p_core.geometry import Window
+from p2p_core.rasters.images import MAX_PIXELS
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.pictures import picture_size_px
 from preprocessing.quality import QualityRule
@@ -23,6 +24,7 @@ from preprocessing.quality import QualityRule
 __all__ = [
     "Fit",
     "Level",
+    "PairSize",
     "PictureParameters",
     "Placement",
     "Resized",
@@ -35,6 +37,17 @@ Fit = Literal["crop", "stretch", "pad"]
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Size = tuple[int, int]
+
+
+def _readable(size_px: Size) -> Size:
+    if size_px[0] * size_px[1] > MAX_PIXELS:
+        raise ValueError(f"{size_px[1]} x {size_px[0]} px are more than {MAX_PIXELS} pixels, the most a picture may have")
+    return size_px
+
+
+PairSize = Annotated[tuple[PositiveInt, PositiveInt], AfterValidator(_readable)]
+"""(height, width) that pictures may be brought to."""
+
 Resized = Callable[[NDArray[Any], int, int], NDArray[Any]]
 """(pixels_HWC, height_px, width_px) -> the pixels at that size."""
 
@@ -94,7 +107,7 @@ class PictureParameters(Config):
     out of real pixels; validation and evaluation see the middle, of the size that `resize_px` and `crop_px` say.
     """
 
-    resize_px: tuple[PositiveInt, PositiveInt] | None = (256, 256)
+    resize_px: PairSize | None = (256, 256)
     fit: Fit = "crop"
     pad_fill: tuple[Level, Level, Level] = (128, 128, 128)
     crop_px: tuple[PositiveInt, PositiveInt] | None = None

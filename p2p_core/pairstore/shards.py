@@ -18,19 +18,19 @@ import zarr
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
-from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from p2p_core.encodings import Encoding
 from p2p_core.pairstore.layout import ROLES, SPLITS, array_path
 
-__all__ = ["decode_shard", "encode_chunk", "encode_shard", "metadata_documents"]
+__all__ = ["decode_pair", "encode_chunk", "encode_shard", "metadata_documents"]
 
 _LEVEL = 1
 # The checksum costs nothing measurable and turns a flipped byte into an error instead of a picture with noise in it.
 _COMPRESSOR, _ZSTD = ZstdCodec(level=_LEVEL, checksum=True), Zstd(level=_LEVEL, checksum=True)
-_SHARD = "c/0/0/0/0"
 _ABSENT = 2**64 - 1
+_CRC_BYTES = 4
 
 
 def encode_chunk(pixels_HWC: NDArray[Any]) -> bytes | None:
@@ -58,18 +58,20 @@ def encode_shard(chunks: Sequence[bytes | None], pairs_per_shard: int) -> bytes 
     if not offset:
         return None
     packed = index.tobytes()
-    return b"".join([*filter(None, chunks), packed, google_crc32c.value(packed).to_bytes(4, "little")])
+    return b"".join([*filter(None, chunks), packed, google_crc32c.value(packed).to_bytes(_CRC_BYTES, "little")])
 
 
-def decode_shard(
-    data: bytes | None, pair_shape: tuple[int, int, int], pairs_per_shard: int, dtype: np.dtype[Any]
+def decode_pair(
+    shard: bytes | None, place: int, pair_shape: tuple[int, int, int], pairs_per_shard: int, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """What `encode_shard` made -> (pairs_per_shard, *pair_shape), with 0 for pairs that are not there."""
-    files: dict[str, Buffer] = {}
-    array = _create_array(files, None, (pairs_per_shard, *pair_shape), pairs_per_shard, dtype)
-    if data is not None:
-        files[_SHARD] = default_buffer_prototype().buffer.from_bytes(data)
-    return np.asarray(array[:])
+    """The half of a pair at `place` in what `encode_shard` made; 0 where it is absent. The other pairs stay compressed."""
+    pixels_HWC = np.zeros(pair_shape, dtype)
+    if shard is not None:
+        index = np.frombuffer(shard[-_CRC_BYTES - 16 * pairs_per_shard : -_CRC_BYTES], "<u8").reshape(pairs_per_shard, 2)
+        offset, size_bytes = map(int, index[place])
+        if offset != _ABSENT:
+            _ZSTD.decode(memoryview(shard)[offset : offset + size_bytes], out=pixels_HWC)
+    return pixels_HWC
 
 
 def metadata_documents(
@@ -86,7 +88,7 @@ def metadata_documents(
 
 
 def _create_array(
-    files: dict[str, Buffer], name: str | None, shape: tuple[int, ...], pairs_per_shard: int, dtype: np.dtype[Any]
+    files: dict[str, Buffer], name: str, shape: tuple[int, ...], pairs_per_shard: int, dtype: np.dtype[Any]
 ) -> zarr.Array[Any]:
     return zarr.create_array(
         MemoryStore(store_dict=files),

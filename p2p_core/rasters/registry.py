@@ -101,10 +101,14 @@ def may_be_placed(path: Path) -> bool:
 
 
 def _require_present(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise RasterError(f"{path} is a link that leads nowhere", remedy="Mend or remove the link", reason="missing")
     if not path.exists():
         raise RasterError(
             f"{path} does not exist", remedy="Check the path; a relative one starts at the current directory", reason="missing"
         )
+    if not path.is_file() and not path.is_dir():  # a pipe or a device: reading it may never end
+        raise RasterError(f"{path} is neither a file nor a directory", remedy="Move it elsewhere", reason="unsupported")
     if path.is_dir() and next(path.iterdir(), None) is None:
         raise EmptySourceError(f"{path} is empty", remedy="Put images there, or name another directory")
 

@@ -67,7 +67,7 @@ def test_a_file_that_was_just_written_is_not_remembered(tmp_path: Path) -> None:
     assert not memory.exists()
 
 
-@pytest.mark.parametrize("damaged", [b"", b"[]", b'{"/file": 1}', b'{"/file": []}', b"\xff"])
+@pytest.mark.parametrize("damaged", [b"", b"[]", b'{"/file": 1}', b'{"/file": []}', b"\xff", b"[" * 10**6])
 def test_a_damaged_memory_knows_nothing(tmp_path: Path, old_file: Path, damaged: bytes) -> None:
     memory = tmp_path / "digests.json"
     memory.write_bytes(damaged)
@@ -81,6 +81,13 @@ def test_files_that_were_not_asked_for_are_forgotten(tmp_path: Path, old_file: P
     other.write_bytes(b"other")
     remembered(memory, other)
     assert list(json.loads(memory.read_bytes())) == [str(other)]
+
+
+def test_a_place_whose_name_is_no_text_is_remembered_too(tmp_path: Path, old_file: Path) -> None:
+    memory, strange = tmp_path / "digests.json", tmp_path / os.fsdecode(b"\xff")
+    old_file.rename(strange)
+    assert remembered(memory, strange) == sha256_bytes(b"content")
+    assert list(json.loads(memory.read_bytes())) == [str(strange)]
 
 
 def test_without_a_memory_every_byte_is_read(old_file: Path) -> None:

@@ -153,6 +153,21 @@ def test_a_damaged_store_is_mended_by_building_again(tmp_path, made_builder, vic
         assert len({LAYOUT.bucket_of(name) for name in builder.built}) == 1
 
 
+@pytest.mark.parametrize(("written", "damaged"), [(b'"num_pixels": ', b'"num_pixels": 1'), (b'"bucket": ', b'"bucket":\t')])
+def test_a_bucket_whose_record_is_damaged_is_not_taken_over_by_the_next_version(
+    tmp_path, made_builder, written, damaged, tree
+) -> None:
+    first = build_dataset(made_builder(content()), tmp_path / "store", SPLIT, layout=LAYOUT)
+    record = next(path for path in sorted((first.version_path / "buckets").iterdir()) if written in path.read_bytes())
+    record.write_bytes(record.read_bytes().replace(written, damaged, 1))
+    more = content(s99=[9])
+    second = build_dataset(made_builder(more), tmp_path / "store", SPLIT, layout=LAYOUT)
+    clean = build_dataset(made_builder(more), tmp_path / "clean", SPLIT, layout=LAYOUT)
+    assert tree(second.version_path) == tree(clean.version_path)
+    assert second.num_buckets_reused >= 2
+    assert not verify_store(second.version_path)
+
+
 def test_links_are_copies_where_the_file_system_has_none(tmp_path, made_builder, monkeypatch) -> None:
     build_dataset(made_builder(content()), tmp_path, SPLIT, layout=LAYOUT)
 

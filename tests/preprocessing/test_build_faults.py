@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -137,3 +138,13 @@ def test_an_output_that_is_in_the_way_is_one_clear_message(tmp_path, made_builde
         build_dataset(made_builder({"a": [1, 2], "b": [3]}), tmp_path / "file" / "store", SPLIT, layout=LAYOUT)
     with pytest.raises(OutputError, match="something other than a pair store: file"):
         build_dataset(made_builder({"a": [1, 2], "b": [3]}), tmp_path, SPLIT, layout=LAYOUT)
+
+
+def test_a_file_larger_than_the_system_allows_is_one_clear_message(tmp_path, made_builder) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OutputError, match="cannot be written: File too large"):
+            build_dataset(made_builder({"a": list(range(40))}), tmp_path / "store", SPLIT, layout=LAYOUT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from p2p_core.errors import EmptySourceError, PairingError, UsageError
 from p2p_core.palettes import LABEL_IDS, OTHER_COLOURS, PALETTES
 from preprocessing.builders import BUILDERS
 from preprocessing.endings import Endings, fitting_endings
+from preprocessing.matching import find_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected
 
 CITYSCAPES, CAMVID = PALETTES["cityscapes"], PALETTES["camvid"]
@@ -170,6 +172,13 @@ def test_an_ending_that_no_name_has_is_refused_with_a_name_that_is_there(tmp_pat
         outcomes("folders", tmp_path / "A", tmp_path / "B", input_suffix="_lft")
     with pytest.raises(UsageError, match="side by side have one name"):
         outcomes("folders", tmp_path / "A", layout="side_by_side", input_suffix="_left")
+
+
+def test_a_name_that_is_no_text_is_refused_by_what_can_be_seen_of_it(tmp_path, picture, save_picture) -> None:
+    save_picture(tmp_path / "a.png", picture(8, 8, 1))
+    (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"\xff\xfe.png"))
+    with pytest.raises(PairingError, match=r"The name of \\xff\\xfe\.png is not UTF-8"):
+        find_pictures(tmp_path)
 
 
 def test_clips_are_matched_by_their_endings_too(tmp_path, save_clip) -> None:

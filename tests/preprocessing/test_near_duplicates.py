@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,20 @@ def test_near_duplicates_move_to_the_earlier_split_and_say_so(tmp_path: Path, ph
     assert kept.counts == {"train": 3, "val": 1, "test": 4}
     pixels = [pixels_by_id(tmp_path / name) for name in ("store", "kept")]
     assert pixels[0] == pixels[1]
+
+
+def test_moving_large_pairs_decodes_no_whole_shard_at_once(tmp_path: Path, photo_dirs: Path) -> None:
+    builder = GrayBuilder((photo_dirs,), PictureParameters(resize_px=(512, 512)))
+    tracemalloc.start()
+    try:
+        made = build_dataset(
+            builder, tmp_path / "store", DirectorySplit(), layout=StoreLayout(num_buckets=1, pairs_per_shard=64)
+        )
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert made.num_moved == 2
+    assert peak_bytes < 64 * 512 * 512 * 3  # one shard of targets
 
 
 def pixels_by_id(path: Path) -> dict[str, bytes]:

@@ -221,6 +221,10 @@ def test_a_store_with_room_for_jitter_holds_larger_pairs_and_tells_their_cores(t
     [
         ("gray", {"crop_px": (300, 20)}, r"crop_px \[300, 20\] is larger than resize_px \[256, 256\]"),
         ("gray", {"resize_px": None, "jitter_px": 30}, "no room for jitter: give crop_px, or resize_px"),
+        ("gray", {"resize_px": (1, 2**29)}, "536870912 x 1 px are more than 268435456 pixels"),
+        ("folders", {"layout": "two", "resize_px": (2**15, 2**15)}, "32768 x 32768 px"),
+        ("palette", {"resize_px": (2**15, 2**15)}, "32768 x 32768 px"),
+        ("frames", {"resize_px": (2**15, 2**15)}, "32768 x 32768 px"),
         ("gray", {"fit": "mirror"}, "'crop', 'stretch' or 'pad'"),
         ("gray", {"pad_fill": (0, 0, 256)}, "less than or equal to 255"),
         ("palette", {"resize_px": None}, "resize_px: Input should be a valid tuple"),

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from p2p_core.pairstore.shards import decode_shard, encode_chunk, encode_shard
+from p2p_core.pairstore.shards import decode_pair, encode_chunk, encode_shard
 
 
 @st.composite
@@ -54,10 +55,36 @@ def test_a_shard_is_byte_for_byte_what_zarr_writes(made: tuple[NDArray[Any], int
     assert shard == written_by_zarr(pixels_NHWC, pairs_per_shard)
 
 
+def read_by_zarr(shard: bytes | None, pair_shape: tuple[int, ...], pairs_per_shard: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    files: dict[str, Any] = {}
+    shape = (pairs_per_shard, *pair_shape)
+    array = zarr.create_array(
+        MemoryStore(store_dict=files),
+        shape=shape,
+        chunks=(1, *pair_shape),
+        shards=shape,
+        dtype=dtype,
+        compressors=ZstdCodec(level=1, checksum=True),
+        fill_value=0,
+    )
+    if shard is not None:
+        files["c/0/0/0/0"] = default_buffer_prototype().buffer.from_bytes(shard)
+    return np.asarray(array[:])
+
+
 @given(pairs())
 def test_zarr_reads_every_bit_of_it(made: tuple[NDArray[Any], int]) -> None:
     pixels_NHWC, pairs_per_shard = made
     shard = encode_shard([encode_chunk(pixels_HWC) for pixels_HWC in pixels_NHWC], pairs_per_shard)
-    read_NHWC = decode_shard(shard, pixels_NHWC.shape[1:], pairs_per_shard, pixels_NHWC.dtype)
+    read_NHWC = read_by_zarr(shard, pixels_NHWC.shape[1:], pairs_per_shard, pixels_NHWC.dtype)
     assert read_NHWC[: len(pixels_NHWC)].tobytes() == pixels_NHWC.tobytes()
     assert not read_NHWC[len(pixels_NHWC) :].any()
+
+
+@given(pairs())
+def test_every_bit_of_a_pair_is_read_without_the_others(made: tuple[NDArray[Any], int]) -> None:
+    pixels_NHWC, pairs_per_shard = made
+    shard = encode_shard([encode_chunk(pixels_HWC) for pixels_HWC in pixels_NHWC], pairs_per_shard)
+    for place in range(pairs_per_shard):
+        read_HWC = decode_pair(shard, place, pixels_NHWC.shape[1:], pairs_per_shard, pixels_NHWC.dtype)
+        assert read_HWC.tobytes() == (pixels_NHWC[place].tobytes() if place < len(pixels_NHWC) else bytes(read_HWC.nbytes))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,23 @@ def test_a_missing_path_says_so(tmp_path: Path) -> None:
         with pytest.raises(RasterError, match=r"gone\.png does not exist") as caught:
             function(tmp_path / "gone.png")
         assert caught.value.reason == "missing"
+
+
+def test_a_link_that_leads_nowhere_is_told_from_a_missing_path(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("gone.png")
+    for function in (open_raster, source_digest):
+        with pytest.raises(RasterError, match=r"a\.png is a link that leads nowhere") as caught:
+            function(tmp_path / "a.png")
+        assert caught.value.reason == "missing"
+
+
+def test_what_can_be_read_for_ever_is_refused_unread(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    for name in ("pipe.png", "device.png"):
+        for function in (open_raster, source_digest):
+            with pytest.raises(RasterError, match=f"{name} is neither a file nor a directory"):
+                function(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "noext", "movie.mp4"])
