@@ -47,16 +47,6 @@ class _LabLightness(Encoding):
 @dataclass(frozen=True)
 class _LabColour(Encoding):
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of pixels."""
-        return np.dtype(np.uint8)
-
-    @property
-    def is_picture(self) -> bool:
-        """Whether pixels are an 8-bit gray or RGB picture, and not measurements (`bands`)."""
-        return True
-
-    @property
     def completes_input(self) -> bool:
         return True
 
