@@ -19,6 +19,12 @@ MakeBundle = Callable[..., Path]
 MakeEvaluation = Callable[..., Evaluation]
 
 
+@pytest.fixture
+def pictures(pair_store: Path, tmp_path: Path) -> Path:
+    """The pictures that the store was built from; a copy to change."""
+    return Path(shutil.copytree(pair_store.parent / "pictures", tmp_path / "pictures"))
+
+
 @pytest.fixture(scope="session")
 def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> MakeBundle:
     """`make_bundle(seed)`: a bundle of random weights; another seed is another model."""

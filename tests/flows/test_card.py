@@ -14,12 +14,6 @@ from p2p_core.card.card import CARD_RECORD
 from p2p_core.pairstore import PairStore
 
 
-@pytest.fixture
-def pictures(pair_store: Path, tmp_path: Path) -> Path:
-    """The pictures that the store was built from; a copy to change."""
-    return Path(shutil.copytree(pair_store.parent / "pictures", tmp_path / "pictures"))
-
-
 def build(pictures: Path, *more: str) -> int:
     return run(["build", "folders", str(pictures), "--out", str(pictures.parent / "store"), *more])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +20,6 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, s
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return code, out, err
-
-
-@pytest.fixture
-def pictures(pair_store: Path, tmp_path: Path) -> Path:
-    """The pictures that the store was built from; a copy to change."""
-    return Path(shutil.copytree(pair_store.parent / "pictures", tmp_path / "pictures"))
 
 
 @pytest.fixture
