@@ -5,6 +5,7 @@ XYZ is divided by the white that the matrix itself gives, so that every gray has
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +34,8 @@ def _linear_table() -> Floats:
 
 
 _LINEAR = _linear_table()
+_LINEAR_SHARES = (_LINEAR.astype(np.float64)[:, np.newaxis] * _TO_RELATIVE[1]).astype(np.float32)[np.newaxis]
+"""(1, 256, 3): what a level of red, green and blue adds to the luminance."""
 
 
 def lab_of_rgb(rgb: Pixels) -> Floats:
@@ -60,7 +63,8 @@ _LIGHTNESS = lab_of_rgb(np.repeat(np.arange(256, dtype=np.uint8)[:, np.newaxis],
 
 def neutral_gray(rgb: Pixels) -> Pixels:
     """(..., 3) uint8 -> (...) uint8: the gray level of the same L*. A gray keeps its level."""
-    return _encoded(_LINEAR[rgb] @ _LUMINANCE)
+    shares = cv2.LUT(np.ascontiguousarray(rgb).reshape(-1, 1, 3), _LINEAR_SHARES)
+    return _encoded(cv2.transform(shares, np.ones((1, 3), np.float32)).reshape(rgb.shape[:-1]))
 
 
 def rgb_of_lab(lightness: Floats, ab: Floats) -> Pixels:
@@ -102,8 +106,33 @@ def _linear_rgb(lightness: Floats, ab: Floats) -> Floats:
 
 
 def _encoded(linear: Floats) -> Pixels:
-    """Linear light of any shape -> sRGB levels, clipped and rounded."""
+    """Linear light of any shape -> sRGB levels, clipped and rounded; by tables, for powers take long."""
     light = linear.clip(0, 1)
-    share = np.where(light <= 0.0031308, light * np.float32(12.92), np.float32(1.055) * light ** np.float32(1 / 2.4) - 0.055)
-    levels: Pixels = np.rint(share * 255).astype(np.uint8)
+    levels: Pixels = _LEVEL_OF_BIN[(light * np.float32(_NUM_BINS)).astype(np.intp)]
+    levels += light >= _NEXT_LEVEL[levels]
     return levels
+
+
+def _srgb(light: Floats) -> Floats:
+    """Linear light in 0..1 -> sRGB in 0..255, not rounded."""
+    power = np.float32(1.055) * light ** np.float32(1 / 2.4) - np.float32(0.055)
+    return np.where(light <= 0.0031308, light * np.float32(12.92), power) * np.float32(255)
+
+
+def _level_starts() -> Floats:
+    """(255,): the least light that rounds to level 1, 2, ... 255, by halving: floats of one sign are ordered as their bits."""
+    below, starts = np.zeros(255, np.int32), np.full(255, np.float32(1).view(np.int32))
+    while (starts - below > 1).any():
+        middle = (below + starts) // 2
+        reaches = np.rint(_srgb(middle.view(np.float32))) > np.arange(255)
+        starts, below = np.where(reaches, middle, starts), np.where(reaches, below, middle)
+    return starts.view(np.float32)
+
+
+_NUM_BINS = 4096
+"""Levels lie further apart than a bin is wide, so at most one of them begins in each."""
+_LEVEL_STARTS = _level_starts()
+_LEVEL_OF_BIN = np.searchsorted(_LEVEL_STARTS, np.arange(_NUM_BINS + 1, dtype=np.float32) / _NUM_BINS, side="right").astype(
+    np.uint8
+)
+_NEXT_LEVEL = np.append(_LEVEL_STARTS, np.float32(np.inf))

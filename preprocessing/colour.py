@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -30,18 +31,29 @@ class ColourBuilder(RecolouringBuilder):
     parameters: ColourParameters
 
     name = "colour"
+    version = 2
     input_encoding = "lab_l"
     target_encoding = "lab_ab"
 
     def pair(self, source: PhotoSource, photo_HWC: NDArray[np.uint8], attributes: Mapping[str, str]) -> Outcome:
-        # A quarter of the pixels is a quarter of the time, and nearly always enough: the others have no less than none.
-        if mean_chroma(photo_HWC[::2, ::2]) / 4 >= self.parameters.min_chroma:
+        if least_mean_chroma(photo_HWC) >= self.parameters.min_chroma:  # nearly always, in a tenth of the time
             return super().pair(source, photo_HWC, attributes)
         chroma = mean_chroma(photo_HWC)
         if chroma < self.parameters.min_chroma:
             detail = f"Its mean chroma is {chroma:.2f}, less than {self.parameters.min_chroma:g}"
             return Rejected(source.source_id, source.source_id, "colourless", detail, pictures=(photo_HWC,))
         return super().pair(source, photo_HWC, attributes)
+
+
+_CHROMA_A_LEVEL = 1 / 6
+"""No colour of sRGB has less chroma for each level between its highest and its lowest band: (0, 214, 255) has 0.1707."""
+
+
+def least_mean_chroma(photo_HWC: NDArray[np.uint8]) -> float:
+    """What `mean_chroma` is at least."""
+    red_HW, green_HW, blue_HW = cv2.split(photo_HWC)
+    spread_HW = cv2.subtract(cv2.max(cv2.max(red_HW, green_HW), blue_HW), cv2.min(cv2.min(red_HW, green_HW), blue_HW))
+    return float(cv2.mean(spread_HW)[0]) * _CHROMA_A_LEVEL
 
 
 def mean_chroma(photo_HWC: NDArray[np.uint8]) -> float:

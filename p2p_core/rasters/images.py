@@ -36,7 +36,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MAX_PIXELS = 2**28
 """Larger images are refused as decompression bombs. Pillow itself stops WebP at 178,956,970 pixels."""
 
-_STRIP_PIXELS = 2**20
+_STRIP_PIXELS = 2**16
+"""What is copied several times on its way stays in a core's cache."""
 # Asked directly, a decoder neither guesses among all of Pillow's formats nor applies Pillow's global limit.
 _DECODERS: dict[bytes, type[ImageFile.ImageFile]] = {
     rb"\x89PNG": PngImageFile,

@@ -84,6 +84,14 @@ def test_every_colour_survives_lab_exactly(picture: NDArray[np.uint8]) -> None:
     assert np.array_equal(rgb_of_lab(lab[..., 0], lab[..., 1:]), picture)
 
 
+def test_a_gray_of_the_same_lightness_is_the_luminance_encoded_as_srgb_says() -> None:
+    share = COLOURS.astype(np.float64) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    light = linear @ (0.212671, 0.715160, 0.072169)
+    level = 255 * np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(neutral_gray(COLOURS) - level).max() < 0.5 + 1e-3
+
+
 def test_grays_are_neutral_and_keep_their_level() -> None:
     gray = np.arange(256, dtype=np.uint8)
     rgb = np.repeat(gray[:, np.newaxis], 3, axis=1)

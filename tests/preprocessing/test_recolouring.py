@@ -15,7 +15,7 @@ from p2p_core.errors import ConfigError, UsageError
 from p2p_core.pairstore.reader import PairStore
 from preprocessing.build import build_dataset
 from preprocessing.builders import BUILDERS
-from preprocessing.colour import ColourBuilder, ColourParameters
+from preprocessing.colour import ColourBuilder, ColourParameters, least_mean_chroma, mean_chroma
 from preprocessing.gray import GrayBuilder
 from preprocessing.pairs import Pair, Rejected
 from preprocessing.sizing import PictureParameters
@@ -68,6 +68,16 @@ def test_a_photo_of_another_aspect_is_cropped_about_its_middle_or_stretched(coff
     whole = cv2.resize(photo, (32, 32), interpolation=cv2.INTER_AREA)
     for fit, expected in (("crop", middle), ("stretch", whole)):
         assert np.array_equal(only(gray(coffee, resize_px=(32, 32), fit=fit)).target_HWC, np.rint(expected))
+
+
+def test_no_colour_has_less_chroma_than_is_taken_for_granted() -> None:
+    levels = np.unique(np.r_[np.arange(0, 256, 5), 213, 214]).astype(np.uint8)
+    for red in levels:
+        colours_HWC = np.stack(np.broadcast_arrays(red, levels[:, np.newaxis], levels), axis=-1)
+        for row_HWC in colours_HWC[:, np.newaxis]:
+            assert least_mean_chroma(row_HWC) <= mean_chroma(row_HWC)
+    worst_HWC = np.array([[[0, 214, 255]]], np.uint8)
+    assert least_mean_chroma(worst_HWC) > 0.95 * mean_chroma(worst_HWC), "or too many photos would be looked at closely"
 
 
 def test_a_colourless_photo_teaches_no_colours_and_is_rejected(tmp_path, save_picture, picture) -> None:
