@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -66,16 +67,16 @@ def make_bucket(task: BucketTask) -> Origin:
 
 def build_bucket(task: BucketTask) -> None:
     """From its sources."""
-    writer = BucketWriter(task.root, task.layout, task.bucket, task.key)
     shown: Counter[str] = Counter()
-    assigned: list[AssignedRecord] = []
-    for source in task.sources:
-        _build_source(task, source, writer, shown, assigned)
-    writer.commit(assigned)
+    assigned: list[Future[AssignedRecord]] = []
+    with BucketWriter(task.root, task.layout, task.bucket, task.key) as writer:
+        for source in task.sources:
+            _build_source(task, source, writer, shown, assigned)
+        writer.commit(record.result() for record in assigned)
 
 
 def _build_source(
-    task: BucketTask, source: SourceRef, writer: BucketWriter, shown: Counter[str], assigned: list[AssignedRecord]
+    task: BucketTask, source: SourceRef, writer: BucketWriter, shown: Counter[str], assigned: list[Future[AssignedRecord]]
 ) -> None:
     num_pairs = 0
     for outcome in task.builder.build(source):
@@ -85,13 +86,17 @@ def _build_source(
                 num_pairs += 1
                 add_pair(writer, split, outcome)
                 if task.split_rule.near_duplicates != "keep":
-                    seen = fingerprint(*_shown(task.builder, (outcome.input_HWC, outcome.target_HWC)))
-                    assigned.append(AssignedRecord(outcome.pair_id, outcome.source_id, split, seen))
+                    assigned.append(writer.beside(_assigned, task.builder, outcome, split))
                 continue
             outcome = Rejected.of_pair(outcome, split.reason, split.detail)
         reject_item(writer, task.builder, outcome, shown)
     if num_pairs > source.max_pairs:
         raise ValueError(f"Source {source.source_id!r} gave {num_pairs} pairs, more than its max_pairs {source.max_pairs}")
+
+
+def _assigned(builder: PairBuilder[Any], pair: Pair, split: str) -> AssignedRecord:
+    seen = fingerprint(*_shown(builder, (pair.input_HWC, pair.target_HWC)))
+    return AssignedRecord(pair.pair_id, pair.source_id, split, seen)
 
 
 def add_pair(writer: BucketWriter, split: str, pair: Pair) -> None:

@@ -272,4 +272,4 @@ def _reader(raster: Raster, ground: Window, own: Encoding) -> Callable[[Window],
 
 
 def _pixels(own: Encoding, values_HWC: NDArray[Any], measured_HW: NDArray[np.bool_]) -> tuple[NDArray[Any], float]:
-    return own.of_raster(values_HWC, measured_HW), 1 - float(measured_HW.mean())
+    return own.of_raster(values_HWC, measured_HW), 1 - np.count_nonzero(measured_HW) / measured_HW.size

@@ -97,24 +97,24 @@ def _settle_bucket(task: _SettleTask) -> None:
 
 def _write_settled(task: _SettleTask, commit: BucketCommit) -> None:
     built = task.built
-    writer = BucketWriter(task.root, built.layout, built.bucket, built.key)
-    for record in commit.rejected:
-        writer.reject(record)
-    records = {record.pair_id: record for record in commit.pairs}
-    pixels = _BuiltPixels(built)
-    shown: Counter[str] = Counter()
-    for assigned in commit.assigned:
-        pair = pixels.pair(records[assigned.pair_id])
-        settlement = task.settled.get(assigned.pair_id)
-        if settlement is None:
-            add_pair(writer, assigned.split, pair)
-        elif settlement.split is None:
-            detail = f"It is nearly {settlement.near}: {settlement.similarity:.2f} of what can be seen is alike"
-            reject_item(writer, built.builder, Rejected.of_pair(pair, NEAR_DUPLICATE, detail), shown)
-        else:
-            moved = {MOVED_FROM: assigned.split, NEAR_DUPLICATE_OF: settlement.near}
-            add_pair(writer, settlement.split, replace(pair, attributes={**pair.attributes, **moved}))
-    writer.commit(commit.assigned, task.settled)
+    with BucketWriter(task.root, built.layout, built.bucket, built.key) as writer:
+        for record in commit.rejected:
+            writer.reject(record)
+        records = {record.pair_id: record for record in commit.pairs}
+        pixels = _BuiltPixels(built)
+        shown: Counter[str] = Counter()
+        for assigned in commit.assigned:
+            pair = pixels.pair(records[assigned.pair_id])
+            settlement = task.settled.get(assigned.pair_id)
+            if settlement is None:
+                add_pair(writer, assigned.split, pair)
+            elif settlement.split is None:
+                detail = f"It is nearly {settlement.near}: {settlement.similarity:.2f} of what can be seen is alike"
+                reject_item(writer, built.builder, Rejected.of_pair(pair, NEAR_DUPLICATE, detail), shown)
+            else:
+                moved = {MOVED_FROM: assigned.split, NEAR_DUPLICATE_OF: settlement.near}
+                add_pair(writer, settlement.split, replace(pair, attributes={**pair.attributes, **moved}))
+        writer.commit(commit.assigned, task.settled)
 
 
 class _BuiltPixels:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,10 @@ from p2p_core.pairstore.shards import encode_chunk, encode_shard
 from p2p_core.pairstore.verify import file_problems
 
 __all__ = ["BucketCommit", "BucketWriter", "commit_bytes", "link_bucket", "read_bucket", "read_commit"]
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class BucketCommit(Config):
@@ -51,30 +57,45 @@ class BucketCommit(Config):
     settled: dict[str, Settlement] = Field(default_factory=dict)
 
 
-Chunk = Future[bytes | None]
+@dataclass(frozen=True)
+class _Facts:
+    """What a pair's record and the statistics need of its pixels."""
 
-_MAX_UNCOMPRESSED = 8
-"""So many halves of pairs may wait for their compression."""
+    sha256: tuple[str, str]
+    sums: tuple[BandSums, BandSums] | None
+
+
+Halves = tuple[NDArray[Any], NDArray[Any]]
+Chunks = tuple[bytes | None, bytes | None]
+
+_MAX_UNCOMPRESSED = 4
+"""So many pairs may wait for their compression."""
 
 
 class BucketWriter:
     """Writes the pairs of one bucket under `root`, holding at most one compressed shard of each split in memory.
 
-    Pairs are compressed and written in a thread of its own, while the caller decodes the next: they must not change afterwards.
-    Pairs come in ascending order of (source_id, pair_id): the order is part of the bytes.
+    Pairs are hashed, compressed and written in a thread of its own, while the caller decodes the next: they must not change
+    afterwards. Pairs come in ascending order of (source_id, pair_id): the order is part of the bytes.
     """
 
     def __init__(self, root: Path, layout: StoreLayout, bucket: int, key: str) -> None:
         self.root, self.layout, self.bucket, self.key = root, layout, bucket, key
-        self._beside = ThreadPoolExecutor(1)
+        self._thread = ThreadPoolExecutor(1)
         self._writing: list[Future[None]] = []
-        self._waiting: dict[str, list[tuple[Chunk, ...]]] = {split: [] for split in SPLITS}
-        self._latest: deque[Chunk] = deque()
+        self._waiting: dict[str, list[Future[Chunks]]] = {split: [] for split in SPLITS}
+        self._latest: deque[Future[Chunks]] = deque()
         self._num_written = dict.fromkeys(SPLITS, 0)
         self._files: dict[str, FileEntry] = {}
-        self._pairs: list[PairRecord] = []
+        self._last = ("", "")
+        self._pairs: list[tuple[Callable[[str, str], PairRecord], Future[_Facts]]] = []
         self._rejected: list[RejectedRecord] = []
-        self._sums = dict.fromkeys(ROLES, BandSums())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
 
     def add(
         self,
@@ -87,31 +108,27 @@ class BucketWriter:
         window: Window | None = None,
         attributes: Mapping[str, str] | None = None,
     ) -> None:
-        if self._pairs and (source_id, pair_id) <= (self._pairs[-1].source_id, self._pairs[-1].pair_id):
-            raise ValueError(f"Pair {pair_id!r} of source {source_id!r} comes after {self._pairs[-1].pair_id!r}")
-        input_HWC, target_HWC = np.ascontiguousarray(input_HWC), np.ascontiguousarray(target_HWC)  # often parts of a picture
-        self._pairs.append(
-            PairRecord(
-                pair_id=pair_id,
-                source_id=source_id,
-                split=split,
-                slot=self.layout.slot(self.bucket, self._num_written[split] + len(self._waiting[split])),
-                input_sha256=_pixels_sha256(input_HWC),
-                target_sha256=_pixels_sha256(target_HWC),
-                window=window,
-                attributes=dict(attributes or {}),
-            )
-        )
-        if split == "train":
-            self._sums = {
-                role: self._sums[role].add(pixels) for role, pixels in zip(ROLES, (input_HWC, target_HWC), strict=True)
-            }
-        self._waiting[split].append(tuple(self._compressed(pixels_HWC) for pixels_HWC in (input_HWC, target_HWC)))
+        if (source_id, pair_id) <= self._last:
+            raise ValueError(f"Pair {pair_id!r} of source {source_id!r} comes after {self._last[1]!r}")
+        self._last = source_id, pair_id
+        halves = np.ascontiguousarray(input_HWC), np.ascontiguousarray(target_HWC)  # often parts of a picture
+        slot = self.layout.slot(self.bucket, self._num_written[split] + len(self._waiting[split]))
+        of_digests = partial(PairRecord, pair_id, source_id, split, slot, window=window, attributes=dict(attributes or {}))
+        self._pairs.append((of_digests, self.beside(_facts, halves, split == "train")))
+        if len(self._latest) == _MAX_UNCOMPRESSED:
+            self._latest.popleft().result()
+        chunks = self.beside(_compressed, halves)
+        self._latest.append(chunks)
+        self._waiting[split].append(chunks)
         if len(self._waiting[split]) == self.layout.pairs_per_shard:
             self._flush(split)
 
     def reject(self, record: RejectedRecord) -> None:
         self._rejected.append(record)
+
+    def beside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have work done in the writer's thread, after what it was given before."""
+        return self._thread.submit(work, *args, **kwargs)
 
     def commit(self, assigned: Iterable[AssignedRecord] = (), settled: Mapping[str, Settlement] | None = None) -> BucketCommit:
         """Write what is left, then the record."""
@@ -119,15 +136,16 @@ class BucketWriter:
             self._flush(split)
         for writing in self._writing:
             writing.result()
-        self._beside.shutdown()
+        facts = [future.result() for _, future in self._pairs]
+        of_train = [found.sums for found in facts if found.sums]
         commit = BucketCommit(
             bucket=self.bucket,
             key=self.key,
             files=self._files,
-            pairs=tuple(self._pairs),
+            pairs=tuple(of_digests(*found.sha256) for (of_digests, _), found in zip(self._pairs, facts, strict=True)),
             rejected=tuple(self._rejected),
-            input_sums=self._sums["input"],
-            target_sums=self._sums["target"],
+            input_sums=reduce(BandSums.merge, (sums for sums, _ in of_train), BandSums()),
+            target_sums=reduce(BandSums.merge, (sums for _, sums in of_train), BandSums()),
             assigned=tuple(assigned),
             settled=dict(settled or {}),
         )
@@ -139,23 +157,27 @@ class BucketWriter:
         if not waiting:
             return
         shard = self.layout.shard(self.bucket, self._num_written[split] // self.layout.pairs_per_shard)
-        for role, chunks in zip(ROLES, zip(*waiting, strict=True), strict=True):
-            self._writing.append(self._beside.submit(self._write, shard_path(split, role, shard), chunks))
+        self._writing.append(self.beside(self._write, split, shard, waiting))
         self._num_written[split] += len(waiting)
 
-    def _write(self, name: str, chunks: Sequence[Chunk]) -> None:
+    def _write(self, split: str, shard: int, waiting: Sequence[Future[Chunks]]) -> None:
         """Runs after the compression of all of them, for it runs in the same thread."""
-        data = encode_shard([chunk.result() for chunk in chunks], self.layout.pairs_per_shard)
-        if data is not None:
-            write_atomic(self.root / name, data)
-            self._files[name] = FileEntry.of(data)
+        for role, chunks in zip(ROLES, zip(*(future.result() for future in waiting), strict=True), strict=True):
+            data = encode_shard(chunks, self.layout.pairs_per_shard)
+            if data is not None:
+                name = shard_path(split, role, shard)
+                write_atomic(self.root / name, data)
+                self._files[name] = FileEntry.of(data)
 
-    def _compressed(self, pixels_HWC: NDArray[Any]) -> Chunk:
-        if len(self._latest) == _MAX_UNCOMPRESSED:
-            self._latest.popleft().result()
-        chunk = self._beside.submit(encode_chunk, pixels_HWC)
-        self._latest.append(chunk)
-        return chunk
+
+def _facts(halves: Halves, in_train: bool) -> _Facts:
+    input_HWC, target_HWC = halves
+    sums = (BandSums().add(input_HWC), BandSums().add(target_HWC)) if in_train else None
+    return _Facts((_pixels_sha256(input_HWC), _pixels_sha256(target_HWC)), sums)
+
+
+def _compressed(halves: Halves) -> Chunks:
+    return encode_chunk(halves[0]), encode_chunk(halves[1])
 
 
 def commit_bytes(commit: BucketCommit) -> bytes:

@@ -34,6 +34,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from p2p_core.errors import ConfigError, RasterError
 from p2p_core.geometry import Window
+from p2p_core.rasters.band_order import bands_last
 from p2p_core.rasters.grid import Bounds, Grid, Transform
 from p2p_core.rasters.protocol import Raster, grid_of, measured_pixels, require_inside
 
@@ -101,7 +102,7 @@ class DatasetRaster(Raster):
             np.floor(pixels_CHW + np.float32(0.5), out=pixels_CHW)
         if self._nothing != self.nodata:
             pixels_CHW[:, ~measured_HW] = self.nodata or 0
-        return np.ascontiguousarray(np.moveaxis(pixels_CHW, 0, 2), dtype=self.dtype), measured_HW
+        return bands_last(pixels_CHW.astype(self.dtype, copy=False)), measured_HW
 
     @property
     def files(self) -> list[Path]:

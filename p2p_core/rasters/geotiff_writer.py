@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError
@@ -24,6 +23,7 @@ from rasterio.windows import Window as RasterioWindow
 from p2p_core.errors import OutputError
 from p2p_core.files import output_errors
 from p2p_core.geometry import Window
+from p2p_core.rasters.band_order import bands_first
 from p2p_core.rasters.geotiff import parse_crs
 from p2p_core.rasters.grid import Grid
 from p2p_core.rasters.protocol import Raster
@@ -125,7 +125,7 @@ def _copy(raster: Raster, path: Path, profile: dict[str, object], tags: Mapping[
     with rasterio.open(str(path), "w", **profile) as dataset:
         dataset.update_tags(**tags)
         for window in _bands_of_blocks(raster.height_px, raster.width_px):
-            pixels_CHW = np.ascontiguousarray(np.moveaxis(raster.read(window), 2, 0))
+            pixels_CHW = bands_first(raster.read(window))
             dataset.write(pixels_CHW, window=_place(window))
             checksums.append(zlib.crc32(pixels_CHW.data))
     return checksums

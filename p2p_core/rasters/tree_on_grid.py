@@ -19,6 +19,7 @@ from rasterio.vrt import WarpedVRT
 
 from p2p_core.errors import RasterError
 from p2p_core.geometry import Window
+from p2p_core.rasters.band_order import bands_last
 from p2p_core.rasters.geotiff import choose_resampling, parse_crs, reproject_bounds, source_px_per_grid_px
 from p2p_core.rasters.grid import Grid, window_transform
 from p2p_core.rasters.protocol import Raster, grid_of, require_inside
@@ -66,7 +67,7 @@ class TreeOnGrid(Raster):
         measured_HW = (warped_CHW != _UNMEASURED).any(axis=0)
         pixels_CHW = np.floor(np.rint(warped_CHW * _STEPS) / _STEPS + 0.5)
         pixels_CHW[:, ~measured_HW] = 0
-        return np.ascontiguousarray(np.moveaxis(pixels_CHW, 0, 2)).clip(0, 255).astype(np.uint8), measured_HW
+        return bands_last(pixels_CHW.clip(0, 255).astype(np.uint8)), measured_HW
 
     def close(self) -> None:
         self._tree.close()

@@ -34,8 +34,9 @@ def test_bounds_agree_with_mercantile(tile: TileAddress) -> None:
 
 @given(st.floats(-180, 179.999), st.floats(-85, 85), st.integers(0, 20))
 def test_a_point_lies_in_the_tile_that_mercantile_names(longitude: float, latitude: float, zoom: int) -> None:
-    tile = tile_address(longitude, latitude, zoom)
-    assert tile == (zoom, *mercantile.tile(longitude, latitude, zoom)[:2])
+    # mercantile counts what lies a rounding error before an edge to the tile beyond it
+    near = (mercantile.tile(longitude + x, latitude + y, zoom) for x in (-1e-12, 0, 1e-12) for y in (-1e-12, 0, 1e-12))
+    assert tile_address(longitude, latitude, zoom) in [(zoom, tile.x, tile.y) for tile in near]
 
 
 @given(tiles())
