@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from p2p_core.lab import lab_of_rgb
+from p2p_core.rasters.protocol import Raster, full_window
 from preprocessing.align import resize_nearest
 from preprocessing.masking import MaskedParameters, spelt
 from preprocessing.pairs import Outcome, Pair, Rejected
 from preprocessing.photo_builder import OneDirectoryBuilder, PhotoSource
-from preprocessing.photos import to_rgb
+from preprocessing.photos import rgb_photo
 from preprocessing.sizing import PairSize, Placement
 
 __all__ = ["NUM_STRIPES", "PaletteBuilder", "PaletteParameters", "dominant_colours", "stripes"]
@@ -70,11 +71,10 @@ class PaletteBuilder(OneDirectoryBuilder):
     input_encoding = "rgb"
     target_encoding = "rgb"
 
-    def shown(self, photo_HWC: NDArray[Any], _placement: Placement, /) -> Pixels:
+    def shown(self, photo: Raster, _placement: Placement, /) -> Pixels:
         """A sample of pixels of the whole picture, whose colours are not blended: (up to 128, up to 128, 3)."""
-        height_px, width_px = (min(side_px, _SAMPLE_PX) for side_px in photo_HWC.shape[:2])
-        sampled_HWC: Pixels = np.rint(to_rgb(resize_nearest(photo_HWC, height_px, width_px))).clip(0, 255).astype(np.uint8)
-        return sampled_HWC
+        height_px, width_px = (min(side_px, _SAMPLE_PX) for side_px in (photo.height_px, photo.width_px))
+        return rgb_photo(resize_nearest(photo.read(full_window(photo)), height_px, width_px))
 
     def pair(self, source: PhotoSource, photo_HWC: Pixels, attributes: Mapping[str, str]) -> Outcome:
         name, wanted = source.source_id, self.parameters

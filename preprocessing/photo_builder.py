@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from p2p_core.encodings import encoding
 from p2p_core.errors import RasterError, UsageError
 from p2p_core.files import sha256_json
+from p2p_core.rasters.protocol import Raster
 from p2p_core.rasters.registry import source_digest
 from preprocessing.matching import find_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected, SourceRef
-from preprocessing.photos import read_photo, shown_photo
+from preprocessing.photos import open_photo, shown_photo
 from preprocessing.quality import twins
 from preprocessing.sizing import PictureParameters, Placement, usual_size_px
 from preprocessing.split import directory_split
@@ -51,9 +52,9 @@ class PhotoBuilder(ABC):
     def pair(self, source: PhotoSource, photo_HWC: NDArray[np.uint8], attributes: Mapping[str, str]) -> Outcome:
         """The pair of what is shown of a photo. Its judgement by `parameters.quality` and its padding follow."""
 
-    def shown(self, photo_HWC: NDArray[Any], placement: Placement, /) -> NDArray[np.uint8]:
-        """What `pair` is made of. `photo_HWC`: as `read_photo` gives it."""
-        return shown_photo(photo_HWC, placement)
+    def shown(self, photo: Raster, placement: Placement, /) -> NDArray[np.uint8]:
+        """What `pair` is made of. `photo`: as `open_photo` gives it."""
+        return shown_photo(photo, placement)
 
     @property
     def detector_weights_sha256(self) -> str | None:
@@ -85,15 +86,16 @@ class PhotoBuilder(ABC):
             )
             return
         try:
-            photo_HWC = read_photo(source.path)
-            placement = self.parameters.placement(photo_HWC.shape[:2], self.size_px())
+            with open_photo(source.path) as photo:
+                placement = self.parameters.placement((photo.height_px, photo.width_px), self.size_px())
+                shown_HWC = self.shown(photo, placement)
         except RasterError as error:
             if error.reason == "missing":  # it was there when sources were listed: not a verdict to keep
                 raise
             detail = error.problem.replace(f"{self.places[0]}/", "")
             yield Rejected(source.source_id, source.source_id, error.reason, detail, seen_in=(source.path,))
             return
-        outcome = self.pair(source, self.shown(photo_HWC, placement), {"split": source.split} if source.split else {})
+        outcome = self.pair(source, shown_HWC, {"split": source.split} if source.split else {})
         encodings = self.input_encoding, self.target_encoding
         yield self.parameters.finished(outcome, placement, encodings) if isinstance(outcome, Pair) else outcome
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2p_core.errors import RasterError
-from p2p_core.rasters.protocol import full_window
+from p2p_core.rasters.protocol import Raster, full_window
 from p2p_core.rasters.registry import open_raster
 from preprocessing.align import resize
 from preprocessing.sizing import Placement
 
-__all__ = ["read_photo", "rgb_photo", "shown_photo", "to_rgb"]
+__all__ = ["open_photo", "read_photo", "rgb_photo", "shown_photo", "to_rgb"]
 
 _WHITE = 255.0
 
 
-def read_photo(path: Path) -> NDArray[Any]:
-    """A whole photo as it is: (H, W, C) uint8 or uint16; gray, gray with alpha, RGB or RGB with alpha.
+@contextmanager
+def open_photo(path: Path) -> Iterator[Raster]:
+    """A photo as it is: (H, W, C) uint8 or uint16; gray, gray with alpha, RGB or RGB with alpha.
 
     Raises:
         RasterError: it cannot be read, or is none of these.
@@ -32,7 +35,13 @@ def read_photo(path: Path) -> NDArray[Any]:
                 remedy="Convert it to gray or RGB with 8 or 16 bits a band",
                 reason="unsupported",
             )
-        return raster.read(full_window(raster))
+        yield raster
+
+
+def read_photo(path: Path) -> NDArray[Any]:
+    """The whole of what `open_photo` opens. Raises as it does."""
+    with open_photo(path) as photo:
+        return photo.read(full_window(photo))
 
 
 def to_rgb(photo_HWC: NDArray[Any]) -> NDArray[np.float32]:
@@ -47,9 +56,10 @@ def to_rgb(photo_HWC: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.broadcast_to(colours_HWC, (*colours_HWC.shape[:2], 3)), dtype=np.float32)
 
 
-def shown_photo(photo_HWC: NDArray[Any], placement: Placement) -> NDArray[np.uint8]:
-    """What a pair shows of a photo, as `read_photo` gives it: RGB of the placement's `content`."""
-    rgb_HWC = placement.shown(photo_HWC, lambda part_HWC, height_px, width_px: resize(to_rgb(part_HWC), height_px, width_px))
+def shown_photo(photo: Raster | NDArray[Any], placement: Placement) -> NDArray[np.uint8]:
+    """What a pair shows of a photo, as `open_photo` or `read_photo` gives it: RGB of the placement's `content`."""
+    part_HWC = placement.kept(photo)
+    rgb_HWC = placement.cut_from(resize(to_rgb(part_HWC), *placement.scaled_px))
     shown_HWC: NDArray[np.uint8] = np.clip(np.rint(rgb_HWC), 0, 255).astype(np.uint8)
     return shown_HWC
 

@@ -17,6 +17,7 @@ from p2p_core.encodings import encoding
 from p2p_core.errors import EmptySourceError, RasterError
 from p2p_core.geometry import Window
 from p2p_core.rasters.images import MAX_PIXELS
+from p2p_core.rasters.protocol import Raster
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.pictures import picture_size_px
 from preprocessing.quality import QualityRule
@@ -75,8 +76,20 @@ class Placement:
 
     def shown(self, picture_HWC: NDArray[Any], resized: Resized) -> NDArray[Any]:
         """A picture, or another of the same view at any scale -> what the pair shows of it, (H, W) of `content`."""
-        kept_HWC = picture_HWC if self.aspect is None else _middle(picture_HWC, self.aspect)
-        return np.ascontiguousarray(resized(kept_HWC, *self.scaled_px)[self.cut.slices])
+        return self.cut_from(resized(self.kept(picture_HWC), *self.scaled_px))
+
+    def kept(self, picture: Raster | NDArray[Any]) -> NDArray[Any]:
+        """What is kept of a picture: no other part of a raster is read."""
+        if isinstance(picture, np.ndarray):
+            return picture[self._kept_window(*picture.shape[:2]).slices]
+        return picture.read(self._kept_window(picture.height_px, picture.width_px))
+
+    def _kept_window(self, height_px: int, width_px: int) -> Window:
+        return Window(0, 0, height_px, width_px) if self.aspect is None else _middle(height_px, width_px, self.aspect)
+
+    def cut_from(self, scaled_HWC: NDArray[Any]) -> NDArray[Any]:
+        """What is kept of a picture, at `scaled_px` -> what the pair shows."""
+        return np.ascontiguousarray(scaled_HWC[self.cut.slices])
 
     def padded(self, pair: Pair, encodings: tuple[str, str], colour: tuple[int, int, int]) -> Pair:
         """A pair as large as `content`, in a frame of the colour that each encoding pads with (`Encoding.padding`).
@@ -198,11 +211,10 @@ def require_one_aspect(names: tuple[str, str], size_px: Size, other_px: Size) ->
         )
 
 
-def _middle(picture_HWC: NDArray[Any], aspect: float) -> NDArray[Any]:
+def _middle(height_px: int, width_px: int, aspect: float) -> Window:
     """The largest part about the centre whose height is `aspect` times its width."""
-    height_px, width_px = picture_HWC.shape[:2]
     kept_px = min(height_px, max(1, round(width_px * aspect))), min(width_px, max(1, round(height_px / aspect)))
-    return picture_HWC[_centred(kept_px, (height_px, width_px)).slices]
+    return _centred(kept_px, (height_px, width_px))
 
 
 def _inside(picture_px: Size, canvas_px: Size) -> Size:
