@@ -9,8 +9,9 @@ from torch import nn
 
 from p2p_core.errors import ConfigError
 from p2p_core.model.discriminator import PatchGAN, PatchGANConfig
-from p2p_core.model.generator import ResizeConv, UNet, UNetConfig
+from p2p_core.model.generator import UNet, UNetConfig
 from p2p_core.model.norm import BatchNorm, set_norm_mode
+from p2p_core.model.resize_conv import ResizeConv
 
 
 def num_parameters(module: nn.Module) -> int:
