@@ -63,20 +63,22 @@ def _assignment(setting: str) -> tuple[list[str], Any, str]:
 
 
 def _take_kind(config: Config, values: dict[str, Any], group: str, kind: Any, setting: str) -> None:
-    field = type(config).model_fields.get(group)
-    members = [get_args(member)[0] for member in get_args(field.annotation) if get_args(member)] if field else []
-    kinds = {
-        member.model_fields["kind"].default: member
-        for member in members
-        if isinstance(member, type) and issubclass(member, Config)
-    }
+    kinds = _kinds_of(config, group)
     if not kinds:
-        return  # a group of one kind: an ordinary assignment says what is wrong
+        return  # no choice here: an ordinary assignment says what is wrong
     if kind not in kinds:
         raise ConfigError(f"Setting {setting!r} names an unknown kind", remedy=f"Use one of: {', '.join(kinds)}")
     known = kinds[kind].model_fields
     kept = {name: value for name, value in values[group].items() if name in known and name != "kind"}
     values[group] = kinds[kind].parse(kept, where=setting).model_dump()
+
+
+def _kinds_of(config: Config, group: str) -> dict[str, type[Config]]:
+    """The configs that a field annotated `Annotated[A, Tag(...)] | Annotated[B, Tag(...)]` may hold, by their kinds."""
+    field = type(config).model_fields.get(group)
+    members = [next(iter(get_args(member)), None) for member in get_args(field.annotation)] if field else []
+    configs = [member for member in members if isinstance(member, type) and issubclass(member, Config)]
+    return {member.model_fields["kind"].default: member for member in configs}
 
 
 def _scalar(text: str, setting: str) -> Any:
