@@ -56,7 +56,7 @@ class ResNetConfig(Config):
 
     @property
     def description(self) -> str:
-        return f"ResNet of {self.num_blocks} blocks, base width {self.base_width}"
+        return f"ResNet-{self.num_blocks}, base width {self.base_width}"
 
 
 class ResNet(nn.Module):
