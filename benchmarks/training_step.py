@@ -76,7 +76,8 @@ def _ours(batch_size: int, device: torch.device, precision: str) -> Callable[[],
 def _reference(batch_size: int, device: torch.device) -> Callable[[], None]:
     config = _config(batch_size, "fp32")
     state, batch = make_state(config, device), _batch(batch_size, device, torch.contiguous_format)
-    for module in (state.generator, state.discriminator):
+    assert state.adversary is not None
+    for module in (state.generator, state.adversary.discriminator):
         module.to(memory_format=torch.contiguous_format)
 
     def run() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -40,16 +40,45 @@ def replace(config: C, **changes: Any) -> C:
 def with_settings(config: C, settings: Sequence[str]) -> C:
     """Apply `--set key=value` strings; dots reach nested configs: `optimiser.learning_rate=1e-4`. Values are YAML.
 
+    A group of several kinds takes another by `generator.kind=resnet`, before all other settings; what both kinds have stays.
+
     Raises:
-        ConfigError: a setting without `=`, an unknown key, or a value of the wrong type.
+        ConfigError: a setting without `=`, an unknown key or kind, or a value of the wrong type.
     """
     values = config.model_dump()
-    for setting in settings:
-        path, separator, text = setting.partition("=")
-        if not separator:
-            raise ConfigError(f"Setting {setting!r} has no '='", remedy="Write it as key=value, for example --set seed=7")
-        _assign(values, path.strip().split("."), _scalar(text, setting), setting)
+    assignments = [_assignment(setting) for setting in settings]
+    for path, value, setting in assignments:
+        if len(path) == 2 and path[1] == "kind":
+            _take_kind(config, values, path[0], value, setting)
+    for path, value, setting in assignments:
+        _assign(values, path, value, setting)
     return type(config).parse(values, where=f"--set {' '.join(settings)}")
+
+
+def _assignment(setting: str) -> tuple[list[str], Any, str]:
+    path, separator, text = setting.partition("=")
+    if not separator:
+        raise ConfigError(f"Setting {setting!r} has no '='", remedy="Write it as key=value, for example --set seed=7")
+    return path.strip().split("."), _scalar(text, setting), setting
+
+
+def _take_kind(config: Config, values: dict[str, Any], group: str, kind: Any, setting: str) -> None:
+    kinds = _kinds_of(config, group)
+    if not kinds:
+        return  # no choice here: an ordinary assignment says what is wrong
+    if kind not in kinds:
+        raise ConfigError(f"Setting {setting!r} names an unknown kind", remedy=f"Use one of: {', '.join(kinds)}")
+    known = kinds[kind].model_fields
+    kept = {name: value for name, value in values[group].items() if name in known and name != "kind"}
+    values[group] = kinds[kind].parse(kept, where=setting).model_dump()
+
+
+def _kinds_of(config: Config, group: str) -> dict[str, type[Config]]:
+    """The configs that a field annotated `Annotated[A, Tag(...)] | Annotated[B, Tag(...)]` may hold, by their kinds."""
+    field = type(config).model_fields.get(group)
+    members = [next(iter(get_args(member)), None) for member in get_args(field.annotation)] if field else []
+    configs = [member for member in members if isinstance(member, type) and issubclass(member, Config)]
+    return {member.model_fields["kind"].default: member for member in configs}
 
 
 def _scalar(text: str, setting: str) -> Any:

@@ -45,7 +45,7 @@ def world() -> RunConfig:
             input_std=(0.25, 0.175, 0.26),
         ),
         discriminator=PatchGANConfig(num_layers=3, base_width=16, norm="none", initialisation="he"),
-        objective=ObjectiveConfig(l1_weight=10.0),
+        objective=ObjectiveConfig(reconstruction_weight=10.0),
         optimiser=OptimiserConfig(
             learning_rate=1e-3, decay_from=0.3, warm_up_images=200, max_gradient_norm=50.0, discriminator_share=0.3
         ),

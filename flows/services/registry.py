@@ -154,7 +154,7 @@ def _save_pyfunc(path: Path, bundle_dir: Path, spec: BundleSpec) -> None:
         return Schema([TensorSpec(dtype, (-1, -1, -1, bands[0] if len(bands) == 1 else -1))])
 
     source, target = encoding(spec.input_encoding), encoding(spec.target_encoding)
-
+    smallest_px = spec.architecture.smallest_px
     with tempfile.TemporaryDirectory() as directory:
         # MLflow keeps the name of the directory it is given.
         bundle = Path(directory) / _BUNDLE
@@ -164,7 +164,7 @@ def _save_pyfunc(path: Path, bundle_dir: Path, spec: BundleSpec) -> None:
             python_model=str(Path(__file__).with_name("pyfunc_model.py")),
             artifacts={_BUNDLE: str(bundle)},
             signature=ModelSignature(inputs=pixels(source.takes, source.dtype), outputs=pixels((target.bands,), target.dtype)),
-            input_example=np.zeros((1, spec.lattice_px, spec.lattice_px, source.bands), source.dtype),
+            input_example=np.zeros((1, smallest_px, smallest_px, source.bands), source.dtype),
             pip_requirements=[_pinned(package) for package in _REQUIREMENTS],
             code_paths=[str(Path(p2p_core.inference.bundle.__file__).parents[1])],
         )

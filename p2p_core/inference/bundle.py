@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
@@ -29,12 +29,14 @@ from p2p_core.encodings import Encoding, encoding, pixel_dtype
 from p2p_core.errors import BundleError
 from p2p_core.files import Problem, canonical_json, sha256_bytes, sha256_file, write_atomic, write_json
 from p2p_core.inference.forward import forward_pixels
-from p2p_core.model.generator import UNet, UNetConfig
+from p2p_core.model.generator import Generator, GeneratorConfig, make_generator
 from p2p_core.model.norm import NormMode, set_norm_mode
 
 __all__ = ["BundleSpec", "GatePairs", "ModelBundle", "load_bundle", "save_bundle", "verify_bundle"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)
+"""Version 1 knew U-Nets alone, so its architectures name no kind."""
 _FILES = ("model.json", "weights.safetensors", "gate_pairs.safetensors", "card.md")
 _RETRAIN = "Copy the bundle again from where it was made, or train it again"
 
@@ -44,25 +46,36 @@ class BundleSpec(Config):
 
     Attributes:
         dtype: of input and output pixels, or `mixed`; it follows from the encodings.
-        lattice_px, halo_px: window origins and sides are multiples of the lattice; a core needs the halo around it.
+        lattice_px, halo_px: window origins and sides are multiples of the lattice; a core needs the halo around it. They
+            follow from the architecture; a bundle that states others is refused, as it would not be tiled exactly.
         norm: the statistics used unless asked otherwise.
         metrics: validation scores, named `<norm>_<metric>`, for example `frozen_l1` in grey levels.
     """
 
     schema_version: int = SCHEMA_VERSION
     name: str
-    architecture: UNetConfig
+    architecture: GeneratorConfig
     input_encoding: str
     target_encoding: str
     dtype: str = Field(default_factory=lambda spec: pixel_dtype(spec["input_encoding"], spec["target_encoding"]))
     tile_px: int
     norm: NormMode = "frozen"
-    lattice_px: int
-    halo_px: int
+    lattice_px: int = Field(default_factory=lambda spec: spec["architecture"].lattice_px)
+    halo_px: int = Field(default_factory=lambda spec: spec["architecture"].halo_px)
     recipe: str
     images_seen: int
     dataset_digest: str
     metrics: dict[str, float]
+
+    @model_validator(mode="after")
+    def _is_tiled_exactly(self) -> Self:
+        stated, needed = (self.lattice_px, self.halo_px), (self.architecture.lattice_px, self.architecture.halo_px)
+        if stated != needed:
+            raise ValueError(
+                f"lattice_px and halo_px are {stated[0]} and {stated[1]}, but tiles of a {self.architecture.description} are "
+                f"exact with {needed[0]} and {needed[1]}"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ class ModelBundle:
 
     path: Path
     spec: BundleSpec
-    generator: UNet
+    generator: Generator
     gate_pairs: GatePairs
     digest: str
 
@@ -93,7 +106,7 @@ class ModelBundle:
         return encoding(self.spec.target_encoding)
 
 
-def save_bundle(path: Path, spec: BundleSpec, generator: UNet, input_NHWC: NDArray[Any], target_NHWC: NDArray[Any]) -> str:
+def save_bundle(path: Path, spec: BundleSpec, generator: Generator, input_NHWC: NDArray[Any], target_NHWC: NDArray[Any]) -> str:
     """Write a bundle and return its digest. The pairs become its gate pairs.
 
     Raises:
@@ -127,7 +140,7 @@ def load_bundle(path: Path, device: str = "cpu") -> ModelBundle:
         first = problems[0]
         raise BundleError(f"{path / first.path} {first.what}", remedy=_RETRAIN)
     spec = _read_spec(path)
-    generator = UNet(spec.architecture)
+    generator = make_generator(spec.architecture)
     try:
         generator.load_state_dict(load_tensors((path / "weights.safetensors").read_bytes()))
         arrays = load_arrays((path / "gate_pairs.safetensors").read_bytes())
@@ -160,25 +173,24 @@ def verify_bundle(path: Path) -> list[Problem]:
 
 def _read_spec(path: Path) -> BundleSpec:
     values = json.loads((path / "model.json").read_bytes())
-    if values.get("schema_version") != SCHEMA_VERSION:
+    if values.get("schema_version") not in _READABLE:
         raise BundleError(
-            f"{path}/model.json has schema version {values.get('schema_version')}, this program knows {SCHEMA_VERSION}",
+            f"{path}/model.json has schema version {values.get('schema_version')}, this program knows 1 to {SCHEMA_VERSION}",
             remedy="Use the version of p2p-pipeline that made it, or a newer one",
         )
     try:
-        return BundleSpec.model_validate(values)
+        return BundleSpec.model_validate({**values, "schema_version": SCHEMA_VERSION})
     except ValidationError as error:
         raise BundleError(f"{path}/model.json is not valid: {error}", remedy=_RETRAIN) from error
 
 
 def _card(spec: BundleSpec) -> str:
     metrics = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(spec.metrics.items()))
-    unet = spec.architecture
     return f"""# {spec.name}
 
 A pix2pix generator (Isola et al., 2017): {spec.input_encoding} -> {spec.target_encoding}. Its output is synthetic imagery.
 
-- U-Net of depth {unet.depth}, base width {unet.base_width}, {unet.upsampling} upsampling; trained on {spec.tile_px} px crops
+- {spec.architecture.description}; trained on {spec.tile_px} px crops
 - recipe `{spec.recipe}`, {spec.images_seen} images seen, dataset `{spec.dataset_digest[:16]}`
 - runs with `{spec.norm}` norm; lattice {spec.lattice_px} px, halo {spec.halo_px} px
 

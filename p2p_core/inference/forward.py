@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from p2p_core.encodings import Encoding
 from p2p_core.errors import BundleError
-from p2p_core.model.generator import UNet
+from p2p_core.model.generator import Generator
 
 __all__ = ["centre_crop", "forward_pixels"]
 
 
 @torch.inference_mode()
 def forward_pixels(
-    generator: UNet, pixels_NHWC: NDArray[Any], source: Encoding, target: Encoding, batch_size: int = 1
+    generator: Generator, pixels_NHWC: NDArray[Any], source: Encoding, target: Encoding, batch_size: int = 1
 ) -> NDArray[Any]:
     """Translate images of the encoding `source`, (N, H, W, bands) of its dtype, to `target`'s. The generator is in `eval()`.
 
-    Sides are multiples of the generator's lattice.
+    Sides are multiples of the generator's lattice, and not below its smallest.
 
     On a CPU the result of an image does not depend on `batch_size` or on its neighbours (measured, spec section 1).
 
@@ -29,10 +29,11 @@ def forward_pixels(
         BundleError: sides, bands, dtype or the encodings' channels do not fit the generator.
     """
     height, width, bands = pixels_NHWC.shape[1:]
-    lattice_px = generator.config.lattice_px
-    if height % lattice_px or width % lattice_px:
+    lattice_px, smallest_px = generator.config.lattice_px, generator.config.smallest_px
+    if height % lattice_px or width % lattice_px or min(height, width) < smallest_px:
+        at_least = f" and at least {smallest_px} px" if smallest_px > lattice_px else ""
         raise BundleError(
-            f"The model translates images whose sides are multiples of {lattice_px} px, not {height}x{width}",
+            f"The model translates images whose sides are multiples of {lattice_px} px{at_least}, not {height}x{width}",
             remedy="Crop or pad the image, or use `p2p translate`, which does it for any size",
         )
     if (bands, pixels_NHWC.dtype) != (source.bands, source.dtype):

@@ -24,7 +24,6 @@ from p2p_core.training.step import TrainingState
 
 __all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
-_OPTIMISERS = ("generator_optimiser", "discriminator_optimiser")
 _KEPT = 2
 """The newest, and one before it in case the newest is damaged."""
 
@@ -40,7 +39,7 @@ class CheckpointRecord(Config):
 def save_checkpoint(state: TrainingState, config: RunConfig, dataset_digest: str, directory: Path) -> Path:
     """Write `directory/<images_seen>/` and forget all but the newest ones. Raises `OutputError` on a full disk."""
     place = directory / f"{state.images_seen:010d}"
-    data = save(_tensors(state, _modules(config)))
+    data = save(_tensors(state, config))
     write_atomic(place / "state.safetensors", data)
     record = CheckpointRecord(
         images_seen=state.images_seen, sha256=sha256_bytes(data), dataset_digest=dataset_digest, config=config
@@ -74,7 +73,7 @@ def load_checkpoint(place: Path, state: TrainingState, config: RunConfig, datase
         )
     _require_same(record, config, dataset_digest, place)
     try:
-        _restore(load(data), state, _modules(config))
+        _restore(load(data), state, config)
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"Checkpoint {place} does not fit this model: {error}", remedy=_START_AGAIN) from error
     state.images_seen = record.images_seen
@@ -98,29 +97,36 @@ def _require_same(record: CheckpointRecord, config: RunConfig, dataset_digest: s
         )
 
 
-def _modules(config: RunConfig) -> tuple[str, ...]:
+def _modules(state: TrainingState, config: RunConfig) -> dict[str, torch.nn.Module]:
     """The networks a run cannot do without: one that averages no weights never looks at the averaged ones."""
-    return ("generator", "discriminator", "averaged") if config.ema_images else ("generator", "discriminator")
+    modules: dict[str, torch.nn.Module] = {"generator": state.generator}
+    if state.adversary is not None:
+        modules["discriminator"] = state.adversary.discriminator
+    return modules | {"averaged": state.averaged} if config.ema_images else modules
 
 
-def _tensors(state: TrainingState, modules: tuple[str, ...]) -> dict[str, Tensor]:
+def _optimisers(state: TrainingState) -> dict[str, torch.optim.Adam]:
+    optimisers = {"generator_optimiser": state.generator_optimiser}
+    return optimisers | {"discriminator_optimiser": state.adversary.optimiser} if state.adversary is not None else optimisers
+
+
+def _tensors(state: TrainingState, config: RunConfig) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {"random.cpu": torch.get_rng_state()}
     device = next(state.generator.parameters()).device
     if device.type == "cuda":
         tensors["random.cuda"] = torch.cuda.get_rng_state(device)
-    for name in modules:
-        tensors |= {f"{name}.{key}": value for key, value in getattr(state, name).state_dict().items()}
-    for name in _OPTIMISERS:
-        for index, moments in getattr(state, name).state_dict()["state"].items():
+    for name, module in _modules(state, config).items():
+        tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+    for name, optimiser in _optimisers(state).items():
+        for index, moments in optimiser.state_dict()["state"].items():
             tensors |= {f"{name}.{index}.{key}": value for key, value in moments.items()}
     return {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
 
 
-def _restore(tensors: dict[str, Tensor], state: TrainingState, modules: tuple[str, ...]) -> None:
-    for name in modules:
-        getattr(state, name).load_state_dict(_under(tensors, name))
-    for name in _OPTIMISERS:
-        optimiser = getattr(state, name)
+def _restore(tensors: dict[str, Tensor], state: TrainingState, config: RunConfig) -> None:
+    for name, module in _modules(state, config).items():
+        module.load_state_dict(_under(tensors, name))
+    for name, optimiser in _optimisers(state).items():
         parameters = optimiser.param_groups[0]["params"]
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in _under(tensors, name).items():

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from p2p_core.config import Config, replace
 from p2p_core.model.discriminator import PatchGANConfig
-from p2p_core.model.generator import UNetConfig
+from p2p_core.model.generator import GeneratorConfig, UNetConfig
 from p2p_core.model.losses import ObjectiveConfig
 
 __all__ = ["AugmentConfig", "OptimiserConfig", "RunConfig"]
@@ -65,6 +65,7 @@ class RunConfig(Config):
 
     Attributes:
         recipe: the name of the function that made it.
+        discriminator: of runs with an adversarial objective; others have none, whatever this says.
         budget_images: how many images training sees in all. Progress, schedules and intervals count images too, so
             that the batch size never changes what a number means.
         validate_every_images, checkpoint_every_images: 0 means only at the end.
@@ -78,7 +79,7 @@ class RunConfig(Config):
     """
 
     recipe: str
-    generator: UNetConfig = UNetConfig()
+    generator: GeneratorConfig = UNetConfig()
     discriminator: PatchGANConfig = PatchGANConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
@@ -102,13 +103,26 @@ class RunConfig(Config):
             discriminator=replace(self.discriminator, input_bands=inputs, target_bands=targets),
         )
 
+    @property
+    def is_adversarial(self) -> bool:
+        """Whether there is a discriminator."""
+        return self.objective.adversarial != "none"
+
     @model_validator(mode="after")
-    def _crop_fits_the_lattice(self) -> Self:
-        if self.augment.crop_px % self.generator.lattice_px:
+    def _crop_fits_the_networks(self) -> Self:
+        crop_px = self.augment.crop_px
+        if crop_px % self.generator.lattice_px:
             raise ValueError(
-                f"augment.crop_px {self.augment.crop_px} is not a multiple of the generator's lattice "
-                f"{self.generator.lattice_px} px (2**depth)"
+                f"augment.crop_px {crop_px} is not a multiple of the generator's lattice, {self.generator.lattice_px} px "
+                f"({self.generator.description})"
             )
-        if self.augment.resize_px is not None and self.augment.resize_px < self.augment.crop_px:
+        if crop_px < self.generator.smallest_px:
+            raise ValueError(f"augment.crop_px {crop_px} is smaller than the generator's {self.generator.smallest_px} px")
+        if self.is_adversarial and crop_px < self.discriminator.smallest_px:
+            raise ValueError(
+                f"augment.crop_px {crop_px} gives a discriminator of {self.discriminator.num_layers} layers no patch to judge; "
+                f"it needs {self.discriminator.smallest_px} px, or fewer discriminator.num_layers"
+            )
+        if self.augment.resize_px is not None and self.augment.resize_px < crop_px:
             raise ValueError(f"augment.resize_px {self.augment.resize_px} is smaller than augment.crop_px")
         return self

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from p2p_core.errors import UsageError
 from p2p_core.model.discriminator import PatchGAN
-from p2p_core.model.generator import UNet
+from p2p_core.model.generator import Generator
 from p2p_core.training.config import RunConfig
 from p2p_core.training.data import Batch
-from p2p_core.training.step import TrainingState, training_step
+from p2p_core.training.step import Adversary, TrainingState, training_step
 
 __all__ = ["Step", "make_step"]
 
@@ -50,11 +50,10 @@ def _compiled(state: TrainingState) -> TrainingState:
             "compile=true needs a C++ compiler, and this machine has none",
             remedy="Install g++ (or name yours in CXX), or leave compile=false",
         )
-    return replace(
-        state,
-        generator=cast(UNet, torch.compile(state.generator)),
-        discriminator=cast(PatchGAN, torch.compile(state.discriminator)),
-    )
+    adversary = state.adversary
+    if adversary is not None:
+        adversary = Adversary(cast(PatchGAN, torch.compile(adversary.discriminator)), adversary.optimiser)
+    return replace(state, generator=cast(Generator, torch.compile(state.generator)), adversary=adversary)
 
 
 class _GraphedStep:

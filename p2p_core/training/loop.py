@@ -99,13 +99,14 @@ def _prepare(config: RunConfig, data: Path, run_dir: Path, tracker: Tracker, dev
 
 
 def _require_widths(config: RunConfig, source: Encoding, target: Encoding, data: Path) -> None:
-    """Raises `ConfigError` unless both networks are as wide as the encodings of the store at `data`."""
+    """Raises `ConfigError` unless the networks are as wide as the encodings of the store at `data`."""
     fitting = {
         "generator.input_bands": (config.generator.input_bands, source.channels),
         "generator.output_bands": (config.generator.output_bands, target.channels),
-        "discriminator.target_bands": (config.discriminator.target_bands, target.channels),
     }
-    if config.discriminator.conditional:
+    if config.is_adversarial:
+        fitting["discriminator.target_bands"] = (config.discriminator.target_bands, target.channels)
+    if config.is_adversarial and config.discriminator.conditional:
         fitting["discriminator.input_bands"] = (config.discriminator.input_bands, source.channels)
     wrong = {name: needed for name, (has, needed) in fitting.items() if has != needed}
     if wrong:
@@ -121,7 +122,8 @@ def _run_steps(run: _Run, progress: Progress) -> None:
     config, state = run.config, run.state
     step = make_step(state, config)
     state.generator.train()
-    state.discriminator.train()
+    if state.adversary is not None:
+        state.adversary.discriminator.train()
     totals: dict[str, Tensor] = {}
     progress.update(state.images_seen)
     logged_at, logged_s = state.images_seen, time.monotonic()
@@ -159,7 +161,9 @@ def _set_learning_rate(state: TrainingState, config: RunConfig) -> None:
         return
     after_step = state.images_seen + config.batch_size  # the first step of a warm-up is small, not nothing
     rate = options.learning_rate_at(state.images_seen / config.budget_images) * options.warm_up_at(after_step)
-    for optimiser, share in ((state.generator_optimiser, 1.0), (state.discriminator_optimiser, options.discriminator_share)):
+    shares = [(state.generator_optimiser, 1.0)]
+    shares += [(state.adversary.optimiser, options.discriminator_share)] if state.adversary is not None else []
+    for optimiser, share in shares:
         for group in optimiser.param_groups:
             group["lr"].fill_(rate * share)
 
@@ -205,8 +209,6 @@ def _finish(run: _Run, data: Path, resumed_from: int, elapsed_s: float) -> Train
         input_encoding=manifest.input_encoding,
         target_encoding=manifest.target_encoding,
         tile_px=config.augment.crop_px,
-        lattice_px=config.generator.lattice_px,
-        halo_px=config.generator.halo_px,
         recipe=config.recipe,
         images_seen=state.images_seen,
         dataset_digest=run.dataset_digest,

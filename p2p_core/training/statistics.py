@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from p2p_core.model.generator import UNet
+from p2p_core.model.generator import Generator
 from p2p_core.model.norm import reset_running_statistics
 from p2p_core.training.data import Batches
 
@@ -16,7 +16,7 @@ __all__ = ["estimate_running_statistics"]
 
 
 @torch.no_grad()
-def estimate_running_statistics(generator: UNet, batches: Batches, num_images: int) -> None:
+def estimate_running_statistics(generator: Generator, batches: Batches, num_images: int) -> None:
     """Replace the generator's running statistics by their plain average over `num_images` training crops.
 
     Dropout is off: inference runs without it. Leaves the generator in `eval()`.

@@ -9,28 +9,35 @@ import torch
 from torch import Tensor
 
 from p2p_core.model.discriminator import PatchGAN
-from p2p_core.model.generator import UNet
-from p2p_core.model.losses import adversarial_loss, discriminator_loss
+from p2p_core.model.generator import Generator, make_generator
+from p2p_core.model.losses import Adversarial, adversarial_loss, discriminator_loss, reconstruction_loss
 from p2p_core.training.config import OptimiserConfig, RunConfig
 from p2p_core.training.data import Batch
 
-__all__ = ["TrainingState", "make_state", "training_step"]
+__all__ = ["Adversary", "TrainingState", "make_state", "training_step"]
 
-Network = TypeVar("Network", UNet, PatchGAN)
+Network = TypeVar("Network", bound=torch.nn.Module)
+
+
+@dataclass
+class Adversary:
+    """The discriminator that a generator is trained against, and what trains it."""
+
+    discriminator: PatchGAN
+    optimiser: torch.optim.Adam
 
 
 @dataclass
 class TrainingState:
-    """What a run changes as it goes."""
+    """What a run changes as it goes. Without an adversarial term in the objective there is no adversary."""
 
-    generator: UNet
-    discriminator: PatchGAN
-    averaged: UNet
+    generator: Generator
+    averaged: Generator
     generator_optimiser: torch.optim.Adam
-    discriminator_optimiser: torch.optim.Adam
+    adversary: Adversary | None
     images_seen: int = 0
 
-    def model(self, config: RunConfig) -> UNet:
+    def model(self, config: RunConfig) -> Generator:
         """The generator that leaves the run: the averaged weights where the run averages, else the last."""
         return self.averaged if config.ema_images else self.generator
 
@@ -38,19 +45,17 @@ class TrainingState:
 def make_state(config: RunConfig, device: torch.device) -> TrainingState:
     """Networks and optimisers at the start of a run; the seed decides every weight."""
     torch.manual_seed(config.seed)
-    generator = _on(UNet(config.generator), device)
-    discriminator = _on(PatchGAN(config.discriminator), device)
-    averaged = _on(UNet(config.generator), device)
+    options = config.optimiser
+    generator = _on(make_generator(config.generator), device)
+    adversary = None
+    if config.is_adversarial:
+        discriminator = _on(PatchGAN(config.discriminator), device)
+        rate = options.learning_rate * options.discriminator_share
+        adversary = Adversary(discriminator, _adam(discriminator, options, rate, device))
+    averaged = _on(make_generator(config.generator), device)
     averaged.load_state_dict(generator.state_dict())
     averaged.requires_grad_(False)
-    options = config.optimiser
-    return TrainingState(
-        generator,
-        discriminator,
-        averaged,
-        _adam(generator, options, options.learning_rate, device),
-        _adam(discriminator, options, options.learning_rate * options.discriminator_share, device),
-    )
+    return TrainingState(generator, averaged, _adam(generator, options, options.learning_rate, device), adversary)
 
 
 def _on(module: Network, device: torch.device) -> Network:
@@ -70,30 +75,60 @@ def _adam(module: torch.nn.Module, options: OptimiserConfig, learning_rate: floa
 
 
 def training_step(state: TrainingState, config: RunConfig, batch: Batch) -> dict[str, Tensor]:
-    """Update both networks with one batch. Returns scalar losses and D's accuracies, still on the device."""
-    kind = config.objective.gan
-    with torch.autocast(batch.input_NCHW.device.type, torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False):
+    """Update the networks with one batch. Returns scalar losses and D's accuracies, still on the device."""
+    with _autocast(config, batch):
         generated_NCHW = state.generator(batch.input_NCHW)
-        real_logits = state.discriminator(batch.input_NCHW, batch.target_NCHW)
-        generated_logits = state.discriminator(batch.input_NCHW, generated_NCHW.detach())
-        loss_d = discriminator_loss(real_logits.float(), generated_logits.float(), kind)
-    _update(state.discriminator_optimiser, loss_d, config)
-
-    state.discriminator.requires_grad_(False)  # the generator's step needs no gradient of D's weights
-    with torch.autocast(batch.input_NCHW.device.type, torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False):
-        fooled = adversarial_loss(state.discriminator(batch.input_NCHW, generated_NCHW).float(), real=True, kind=kind)
-        l1 = (generated_NCHW.float() - batch.target_NCHW).abs().mean()
-        loss_g = config.objective.gan_weight * fooled + config.objective.l1_weight * l1
-    _update(state.generator_optimiser, loss_g, config)
-    state.discriminator.requires_grad_(True)
+    losses: dict[str, Tensor] = {}
+    if state.adversary is not None and config.objective.adversarial != "none":
+        losses |= _discriminator_step(state.adversary, config, batch, generated_NCHW.detach(), config.objective.adversarial)
+    losses |= _generator_step(state, config, batch, generated_NCHW)
     _average(state, config)
+    return losses
+
+
+def _discriminator_step(
+    adversary: Adversary, config: RunConfig, batch: Batch, generated_NCHW: Tensor, kind: Adversarial
+) -> dict[str, Tensor]:
+    with _autocast(config, batch):
+        real_logits = adversary.discriminator(batch.input_NCHW, batch.target_NCHW)
+        generated_logits = adversary.discriminator(batch.input_NCHW, generated_NCHW)
+        loss = discriminator_loss(real_logits.float(), generated_logits.float(), kind)
+    _update(adversary.optimiser, loss, config)
+    undecided = 0.5 if kind == "least_squares" else 0.0  # logits of cross-entropy, but least squares pull towards 0 and 1
     return {
-        "generator_l1": l1.detach(),
-        "generator_gan": fooled.detach(),
-        "discriminator_loss": loss_d.detach(),
-        "discriminator_real": (real_logits > 0).float().mean(),
-        "discriminator_generated": (generated_logits <= 0).float().mean(),
+        "discriminator_loss": loss.detach(),
+        "discriminator_real": (real_logits > undecided).float().mean(),
+        "discriminator_generated": (generated_logits <= undecided).float().mean(),
     }
+
+
+def _generator_step(state: TrainingState, config: RunConfig, batch: Batch, generated_NCHW: Tensor) -> dict[str, Tensor]:
+    """L1 is measured whatever the objective: people read it beside every other."""
+    objective, losses = config.objective, {}
+    total = generated_NCHW.new_zeros((), dtype=torch.float32)
+    if state.adversary is not None and objective.adversarial != "none":
+        discriminator = state.adversary.discriminator
+        discriminator.requires_grad_(False)  # the generator's step needs no gradient of D's weights
+        with _autocast(config, batch):
+            logits = discriminator(batch.input_NCHW, generated_NCHW)
+            fooled = adversarial_loss(logits.float(), real=True, kind=objective.adversarial)
+        total = total + objective.adversarial_weight * fooled
+        losses["generator_gan"] = fooled.detach()
+    if objective.reconstruction != "none":
+        reconstruction = reconstruction_loss(generated_NCHW.float(), batch.target_NCHW, objective.reconstruction)
+        total = total + objective.reconstruction_weight * reconstruction
+        losses[f"generator_{objective.reconstruction}"] = reconstruction.detach()
+    if "generator_l1" not in losses:
+        losses["generator_l1"] = reconstruction_loss(generated_NCHW.detach().float(), batch.target_NCHW, "l1")
+    _update(state.generator_optimiser, total, config)
+    if state.adversary is not None:
+        state.adversary.discriminator.requires_grad_(True)
+    return losses
+
+
+def _autocast(config: RunConfig, batch: Batch) -> torch.autocast:
+    device = batch.input_NCHW.device.type
+    return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False)
 
 
 def _update(optimiser: torch.optim.Adam, loss: Tensor, config: RunConfig) -> None:

@@ -12,7 +12,7 @@ from p2p_core.encodings import Encoding
 from p2p_core.evaluation.metrics import checkerboard_energy, energy_ratio, gradient_energy, l1
 from p2p_core.evaluation.sheets import contact_sheet, save_png
 from p2p_core.inference.forward import centre_crop, forward_pixels
-from p2p_core.model.generator import UNet
+from p2p_core.model.generator import Generator
 from p2p_core.model.norm import NormMode, set_norm_mode
 
 __all__ = ["Validation"]
@@ -50,7 +50,7 @@ class Validation:
         """Indices of up to `count` pairs, evenly spread."""
         return np.unique(np.linspace(0, len(self) - 1, min(len(self), count)).astype(np.int64))
 
-    def score(self, generator: UNet, norm: NormMode) -> dict[str, float]:
+    def score(self, generator: Generator, norm: NormMode) -> dict[str, float]:
         """L1 in grey levels; gradient and checkerboard energy as ratios to the targets'. Leaves the mode as it was."""
         levels = self.encodings[1].to_grey_levels
         generated = levels(self._generate(generator, norm, self.input_NHWC))
@@ -61,7 +61,7 @@ class Validation:
             f"{norm}_checkerboard_ratio": energy_ratio(checkerboard_energy, generated, truth),
         }
 
-    def save_sheet(self, generator: UNet, norm: NormMode, images_seen: int) -> Path:
+    def save_sheet(self, generator: Generator, norm: NormMode, images_seen: int) -> Path:
         """Write `sheets/<images_seen>.png`: input, generated, target of the same few pairs every time."""
         rows = self.spread(_SHEET_ROWS)
         source, target = self.encodings
@@ -75,7 +75,7 @@ class Validation:
         save_png(contact_sheet(columns), path)
         return path
 
-    def _generate(self, generator: UNet, norm: NormMode, input_NHWC: NDArray[Any]) -> NDArray[Any]:
+    def _generate(self, generator: Generator, norm: NormMode, input_NHWC: NDArray[Any]) -> NDArray[Any]:
         was_training = generator.training
         generator.eval()
         set_norm_mode(generator, norm)

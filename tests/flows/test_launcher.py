@@ -15,6 +15,7 @@ from flows.services.launcher import TrainingProcessError, launch_training
 from flows.services.training_protocol import TrainingRequest
 from p2p_core.errors import OutputError, StoreError, UsageError
 from p2p_core.inference.bundle import load_bundle, verify_bundle
+from p2p_core.model.generator import ResNetConfig
 from p2p_core.progress import Progress
 
 SETTINGS = (
@@ -73,6 +74,16 @@ def test_a_training_leaves_a_bundle_and_tells_how_far_it_is(request_24: Training
     assert json.loads((request_24.run_dir / "budget.json").read_text())["images"] == 24
     with pytest.raises(OutputError, match="already holds a training run"):
         launch_training(request_24)
+
+
+def test_settings_choose_another_network_and_objective(request_24: TrainingRequest) -> None:
+    chosen = ("generator.kind=resnet", "generator.num_blocks=1", "generator.base_width=4", "objective.adversarial=none")
+    settings = (*chosen, *(setting for setting in SETTINGS if not setting.startswith("generator")))
+    outcome = launch_training(request_24.model_copy(update={"settings": settings, "images": 8}))
+    assert load_bundle(outcome.bundle).spec.architecture == ResNetConfig(num_blocks=1, base_width=4)
+    metrics = (request_24.run_dir / "metrics.jsonl").read_text()
+    assert "generator_l1" in metrics
+    assert "discriminator" not in metrics
 
 
 def test_resumed_without_settings_a_training_goes_on_as_it_began(request_24: TrainingRequest) -> None:

@@ -42,6 +42,12 @@ def test_the_same_bundle_keeps_its_version_and_another_gets_the_next(
     assert register_bundle(make_bundle(seed=1), "tiny", tracking_uri=tracking_uri).version == "2"
 
 
+def test_a_resnet_which_is_larger_than_its_lattice_is_registered_too(tracking_uri: str, cache: Path) -> None:
+    resnet = Path(__file__).parents[1] / "data" / "bundle_schema_2"
+    register_bundle(resnet, "resnet", tracking_uri=tracking_uri)
+    assert resolve_model("models:/resnet/1", tracking_uri=tracking_uri, cache=cache).digest == load_bundle(resnet).digest
+
+
 def test_a_directory_is_a_model_without_a_registry(bundle: Path) -> None:
     resolved = resolve_model(str(bundle))
     assert resolved == ResolvedModel(bundle=bundle, digest=load_bundle(bundle).digest)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from p2p_core.archive.job import ArchiveJob
 from p2p_core.files import sha256_file
 from p2p_core.inference.bundle import BundleSpec, ModelBundle, load_bundle, save_bundle
-from p2p_core.model.generator import UNet, UNetConfig
+from p2p_core.model.generator import ResNetConfig, UNetConfig, make_generator
 from p2p_core.model.norm import BatchNorm
 
 CORE_PX = 64
@@ -23,12 +23,14 @@ HEIGHT_PX, WIDTH_PX = 230, 300  # no multiple of anything: blocks, cores and chu
 TRANSFORM = (0.25, 0.0, -70.0, 0.0, -0.25, 10.0)
 
 
-def make_bundle(path: Path, seed: int = 1) -> Path:
-    """A U-Net of depth 5 with large weights, random scales and the running statistics of noise: every level matters."""
+UNET = UNetConfig(depth=5, base_width=4)
+
+
+def make_bundle(path: Path, seed: int = 1, config: UNetConfig | ResNetConfig = UNET) -> Path:
+    """A network with large weights, random scales and the running statistics of noise: every level matters."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    config = UNetConfig(depth=5, base_width=4)
-    net = UNet(config)
+    net = make_generator(config)
     for module in net.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             torch.nn.init.kaiming_normal_(module.weight)
@@ -45,8 +47,6 @@ def make_bundle(path: Path, seed: int = 1) -> Path:
         input_encoding="rgb",
         target_encoding="rgb",
         tile_px=128,
-        lattice_px=config.lattice_px,
-        halo_px=config.halo_px,
         recipe="test",
         images_seen=16,
         dataset_digest="0" * 64,
@@ -82,6 +82,11 @@ def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def other_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundle(tmp_path_factory.mktemp("model") / "other", seed=2)
+
+
+@pytest.fixture(scope="session")
+def resnet_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("model") / "resnet", config=ResNetConfig(num_blocks=6, base_width=6))
 
 
 @pytest.fixture(scope="session")

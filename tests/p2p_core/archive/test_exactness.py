@@ -17,7 +17,7 @@ from p2p_core.archive.pin import pin_job
 from p2p_core.archive.seams import check_seams
 from p2p_core.archive.translate import translate_archive
 from p2p_core.geometry import align_up
-from p2p_core.inference.bundle import ModelBundle
+from p2p_core.inference.bundle import ModelBundle, load_bundle
 from p2p_core.inference.translator import Translator
 from p2p_core.rasters.registry import open_raster
 
@@ -81,6 +81,29 @@ def test_half_the_halo_is_not_enough(
     monkeypatch.setattr("p2p_core.archive.translate.pin_job", lambda _: half)
     translate_archive(job)
     assert max_difference(read_image(job.output), translate_whole(bundle, scene_HWC)) > 1
+
+
+def test_a_resnet_is_tiled_exactly_and_needs_its_halo(
+    make_job: JobFactory,
+    resnet_path: Path,
+    scene_HWC: NDArray[np.uint8],
+    monkeypatch: pytest.MonkeyPatch,
+    read_image: ReadImage,
+) -> None:
+    """Its own padding mirrors features, the archive's mirrors the scene: a core sees the second alone."""
+    resnet = load_bundle(resnet_path)
+    job, cut = make_job("resnet", bundle=resnet_path), make_job("cut", bundle=resnet_path)
+    translate_archive(job)
+    whole = translate_whole(resnet, scene_HWC)
+    assert whole.std() > 20
+    assert max_difference(read_image(job.output), whole) <= 1
+    assert (read_image(job.output) != whole).mean() < 1e-3
+    assert pin_job(job).plan.halo_px == 60
+    assert check_seams(job.output).max_difference <= 1
+    half = pin_job(cut).model_copy(update={"halo_px": 28})
+    monkeypatch.setattr("p2p_core.archive.translate.pin_job", lambda _: half)
+    translate_archive(cut)
+    assert max_difference(read_image(cut.output), whole) > 1
 
 
 def test_output_is_independent_of_shard_size_and_order(

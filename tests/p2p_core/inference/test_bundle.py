@@ -16,6 +16,8 @@ from p2p_core.inference.bundle import BundleSpec, load_bundle, save_bundle, veri
 from p2p_core.inference.translator import Translator
 from p2p_core.model.generator import UNet, UNetConfig
 
+DATA = Path(__file__).parents[2] / "data"
+
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -38,6 +40,14 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "copy"))
+
+
+def rewrite_spec(bundle: Path, changes: dict[str, int]) -> None:
+    spec = json.loads((bundle / "model.json").read_text()) | changes
+    (bundle / "model.json").write_bytes(canonical_json(spec))
+    checksums = json.loads((bundle / "checksums.json").read_text())
+    checksums["model.json"] = sha256_file(bundle / "model.json")
+    (bundle / "checksums.json").write_bytes(canonical_json(checksums))
 
 
 def test_a_loaded_bundle_reproduces_its_gate_pairs_bit_for_bit(saved: Path) -> None:
@@ -77,12 +87,7 @@ def test_a_missing_file_and_an_unfinished_bundle_are_named(copy: Path) -> None:
 
 
 def test_a_bundle_of_a_later_schema_is_refused(copy: Path) -> None:
-    spec = json.loads((copy / "model.json").read_text())
-    spec["schema_version"] = 99
-    (copy / "model.json").write_bytes(canonical_json(spec))
-    checksums = json.loads((copy / "checksums.json").read_text())
-    checksums["model.json"] = sha256_file(copy / "model.json")
-    (copy / "checksums.json").write_bytes(canonical_json(checksums))
+    rewrite_spec(copy, {"schema_version": 99})
     with pytest.raises(BundleError, match="schema version 99"):
         load_bundle(copy)
 
@@ -101,8 +106,27 @@ def test_norm_modes_give_different_pictures(saved: Path) -> None:
     assert not np.array_equal(*outputs)
 
 
-def test_the_committed_bundle_of_schema_one_still_opens_and_gives_its_pictures() -> None:
+@pytest.mark.parametrize("stated", [{"halo_px": 14}, {"halo_px": 16}, {"lattice_px": 4}])
+def test_a_bundle_that_states_another_halo_or_lattice_than_its_network_needs_is_refused(
+    copy: Path, stated: dict[str, int]
+) -> None:
+    """Archives trust these two numbers: with another halo their tiles would show seams."""
+    rewrite_spec(copy, stated)
+    with pytest.raises(BundleError, match=r"tiles of a U-Net of depth 3, .* are exact with 8 and 15"):
+        load_bundle(copy)
+
+
+def test_a_resnet_refuses_pictures_too_small_to_mirror() -> None:
+    translator = Translator(load_bundle(DATA / "bundle_schema_2"))
+    assert translator.translate(np.zeros((1, 8, 12, 3), np.uint8)).shape == (1, 8, 12, 3)
+    with pytest.raises(BundleError, match="multiples of 4 px and at least 8 px, not 4x12"):
+        translator.translate(np.zeros((1, 4, 12, 3), np.uint8))
+
+
+@pytest.mark.parametrize(("version", "kind"), [(1, "unet"), (2, "resnet")])
+def test_the_committed_bundle_of_every_schema_still_opens_and_gives_its_pictures(version: int, kind: str) -> None:
     """Bundles of every released schema stay readable; float results may move by a grey level between CPUs."""
-    bundle = load_bundle(Path(__file__).parents[2] / "data" / "bundle_schema_1")
+    bundle = load_bundle(DATA / f"bundle_schema_{version}")
+    assert bundle.spec.architecture.kind == kind
     generated = Translator(bundle).translate(bundle.gate_pairs.input_NHWC)
     assert np.abs(generated.astype(int) - bundle.gate_pairs.generated_NHWC).max() <= 1

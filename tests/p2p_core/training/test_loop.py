@@ -224,8 +224,9 @@ def test_gradients_are_scaled_down_to_the_norm_that_is_asked_for() -> None:
     state = make_state(config, torch.device("cpu"))
     images = torch.randn(2, 2, 3, 64, 64).clamp(-1, 1)
     training_step(state, config, Batch(images[0], images[1], 2))
+    assert state.adversary is not None
     norms = [
         float(torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None]))
-        for network in (state.generator, state.discriminator)
+        for network in (state.generator, state.adversary.discriminator)
     ]
     assert norms == pytest.approx([1e-3, 1e-3], rel=0.01)
