@@ -62,6 +62,11 @@ def sha256_json(value: Any) -> str:
     return sha256_bytes(canonical_json(value))
 
 
+def place_in(directory: Path, path: Path) -> str:
+    """Where in a directory a path leads that begins with it. `Path.relative_to` takes ten times as long."""
+    return "/".join(path.parts[len(directory.parts) :])
+
+
 def stable_hash(text: str) -> int:
     """A 64-bit hash that, unlike `hash`, is the same in every process. For buckets, splits and random seeds."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,9 @@ def build_dataset(
         with build_lock(out):
             work = _Work(builder, out, split_rule, layout or StoreLayout(), sources)
             known = find_version(out, work.build_key)
-            if known is not None and not any(version_problems(known)):
-                unchanged, version, manifest = work.return_to(known, admit), known, read_manifest(known)
-                origins: list[Origin] = ["reused"] * len(work.tasks)
+            if known is not None and not any(version_problems(known[0])):
+                version, manifest = known
+                unchanged, origins = work.return_to(version, admit), work.all_reused()
             else:
                 unchanged, origins = False, work.run(executor, progress)
                 version, manifest = work.finish(executor, admit)
@@ -117,20 +118,31 @@ class _Work:
         sources: Sequence[SourceRef],
     ) -> None:
         self.out, self.layout, self.sources = out, layout, sources
+        self._builder, self._split_rule = builder, split_rule
         self.spec = _spec(builder, split_rule, layout)
-        buckets: dict[int, list[SourceRef]] = {}
+        self._buckets: dict[int, list[SourceRef]] = {}
         for source in sources:
-            buckets.setdefault(layout.bucket_of(source.source_id), []).append(source)
-        keys = {bucket: self.spec.bucket_key({s.source_id: s.digest for s in members}) for bucket, members in buckets.items()}
-        self.num_slots = layout.num_slots(sum(s.max_pairs for s in members) for members in buckets.values())
-        self.build_key = build_key(keys.values(), self.num_slots)
+            self._buckets.setdefault(layout.bucket_of(source.source_id), []).append(source)
+        self._keys = {
+            bucket: self.spec.bucket_key({s.source_id: s.digest for s in members}) for bucket, members in self._buckets.items()
+        }
+        self.num_slots = layout.num_slots(sum(s.max_pairs for s in members) for members in self._buckets.values())
+        self.build_key = build_key(self._keys.values(), self.num_slots)
         self.root = building_path(out, self.build_key)
-        current = current_or_none(out)
-        intact = dict.fromkeys(_intact_records(current, buckets), current) if current else {}
-        self.tasks = [
-            BucketTask(builder, split_rule, layout, bucket, keys[bucket], tuple(members), self.root, intact.get(bucket))
-            for bucket, members in sorted(buckets.items())
+
+    @cached_property
+    def tasks(self) -> list[BucketTask]:
+        """One a bucket that is not empty."""
+        current = current_or_none(self.out)
+        intact = dict.fromkeys(_intact_records(current, self._buckets), current) if current else {}
+        begun = partial(BucketTask, self._builder, self._split_rule, self.layout)
+        return [
+            begun(bucket, self._keys[bucket], tuple(members), self.root, intact.get(bucket))
+            for bucket, members in sorted(self._buckets.items())
         ]
+
+    def all_reused(self) -> list[Origin]:
+        return ["reused"] * len(self._buckets)
 
     def run(self, executor: Executor | None, progress: Progress | None) -> list[Origin]:
         """Make every bucket; say where each came from."""

@@ -30,10 +30,21 @@ def visible_files(directory: Path) -> Iterator[Path]:
     Raises:
         PairingError: a name is no text: a dataset's tables hold names as UTF-8.
     """
-    for path in sorted(directory.rglob("*")):
-        if not path.is_dir() and not any(part.startswith(".") for part in path.relative_to(directory).parts):
-            _require_text(path.relative_to(directory))
-            yield path
+    for place in _visible_places(directory):
+        yield directory / place
+
+
+def _visible_places(directory: Path) -> list[Path]:
+    """As `visible_files`, relative to the directory. A link to a directory is no file, nor is it followed."""
+    places = []
+    for folder, folders, files in os.walk(directory):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = os.path.relpath(folder, directory)
+        places += [Path(inside, name) for name in files if not name.startswith(".")]
+    places.sort(key=lambda place: place.parts)
+    for place in places:
+        _require_text(place)
+    return places
 
 
 def find_pictures(directory: Path, ending: str = "") -> Pictures:
@@ -50,8 +61,8 @@ def find_pictures(directory: Path, ending: str = "") -> Pictures:
         raise EmptySourceError(f"{directory} is not a directory", remedy="Give the directory that holds the pictures")
     by_name: dict[str, Path] = {}
     others, lacking = [], []
-    for path in visible_files(directory):
-        name = name_without(path.relative_to(directory), ending)
+    for place in _visible_places(directory):
+        path, name = directory / place, name_without(place, ending)
         if name is None:
             lacking.append(path)
         elif path.suffix.lower() not in FILE_FORMATS:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from p2p_core.encodings import encoding
 from p2p_core.errors import RasterError, UsageError
-from p2p_core.files import sha256_json
+from p2p_core.files import place_in, sha256_json
 from p2p_core.rasters.protocol import Raster
 from p2p_core.rasters.registry import source_digest
 from preprocessing.matching import find_pictures
@@ -100,7 +100,7 @@ class PhotoBuilder(ABC):
         yield self.parameters.finished(outcome, placement, encodings) if isinstance(outcome, Pair) else outcome
 
     def _source(self, name: str, path: Path, file_digest: str, twin: str | None) -> PhotoSource:
-        file = f"photo/{path.relative_to(self.places[0]).as_posix()}"
+        file = f"photo/{place_in(self.places[0], path)}"
         known = {"file": file_digest, "duplicate_of": twin}
         if self.detector_weights_sha256:
             known["weights"] = self.detector_weights_sha256

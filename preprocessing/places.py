@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from p2p_core.errors import RasterError, UsageError
-from p2p_core.files import sha256_json
+from p2p_core.files import place_in, sha256_json
 from p2p_core.rasters.registry import source_digest
 from preprocessing.pairs import Rejected, SourceRef
 from preprocessing.quality import twins
@@ -52,7 +52,7 @@ class Places:
     ) -> list[FilesSource]:
         """One of each name. Of those with the same bytes all but one are refused. `digest`: of what lies at one path."""
         files = {name: self._files(paths, digest) for name, paths in matched.items()}
-        twin_of = twins({name: sha256_json(list(digests.values())) for name, digests in files.items()})
+        twin_of = twins({name: " ".join(digests.values()) for name, digests in files.items()})
         found = []
         for name, paths in matched.items():
             twin = twin_of.get(name)
@@ -68,7 +68,7 @@ class Places:
 
     def unsupported(self, role: str, path: Path, what: str) -> FilesSource:
         """A file that is none of those looked for. `what`: why, as a sentence."""
-        place = path.relative_to(self.by_role[role]).as_posix()
+        place = place_in(self.by_role[role], path)
         digest = source_digest(path)
         source_id = f"{role}/{place}"  # no pair's id: two directories may hold a file of the same name
         refused = Rejected(source_id, place, "unsupported", what)
@@ -77,7 +77,7 @@ class Places:
     def _files(self, paths: Sequence[Path], digest: Callable[[Path], str]) -> dict[str, str]:
         """Name in the table of sources -> digest."""
         return {
-            f"{role}/{path.relative_to(place).as_posix()}": digest(path)
+            f"{role}/{place_in(place, path)}": digest(path)
             for (role, place), path in zip(self.by_role.items(), paths, strict=True)
         }
 

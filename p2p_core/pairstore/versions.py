@@ -170,14 +170,15 @@ def _claim(store_path: Path) -> None:
         )
 
 
-def find_version(store_path: Path, build_key: str) -> Path | None:
+def find_version(store_path: Path, build_key: str) -> tuple[Path, Manifest] | None:
     """A version this very build has made before, if its manifest is intact."""
     for path in sorted((store_path / VERSIONS).glob("*")):
         try:
-            if read_manifest(path).build_key == build_key:
-                return path
+            manifest = read_manifest(path)
         except StoreError:
             continue
+        if manifest.build_key == build_key:
+            return path, manifest
     return None
 
 

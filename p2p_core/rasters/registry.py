@@ -5,6 +5,7 @@ A file's format goes by its suffix, a directory's by what is in it; what the con
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,8 +45,7 @@ def open_raster(path: Path, *, zoom: int | None = None) -> Raster:
         EmptySourceError: a directory with nothing in it.
         ConfigError: an XYZ tree of several zooms without a choice, or a zoom for something else.
     """
-    _require_present(path)
-    if path.is_dir():
+    if _require_present(path):
         if is_xyz(path):
             return XYZRaster(path, zoom=zoom)
         if is_zarr(path):
@@ -74,10 +74,10 @@ def source_digest(path: Path) -> str:
         EmptySourceError: a directory with nothing in it.
         ConfigError: a map style that is none.
     """
-    _require_present(path)
+    is_directory = _require_present(path)
     digest_of = file_digest()
     try:
-        if path.is_dir():
+        if is_directory:
             files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
             return sha256_json([[name, digest_of(file)] for name, file in files])
         if path.suffix.lower() == ".vrt":
@@ -100,17 +100,25 @@ def may_be_placed(path: Path) -> bool:
     return FILE_FORMATS.get(path.suffix.lower()) is open_geotiff
 
 
-def _require_present(path: Path) -> None:
-    if path.is_symlink() and not path.exists():
-        raise RasterError(f"{path} is a link that leads nowhere", remedy="Mend or remove the link", reason="missing")
-    if not path.exists():
+def _require_present(path: Path) -> bool:
+    """Whether it is a directory rather than a file."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise RasterError(
+                f"{path} is a link that leads nowhere", remedy="Mend or remove the link", reason="missing"
+            ) from None
         raise RasterError(
             f"{path} does not exist", remedy="Check the path; a relative one starts at the current directory", reason="missing"
-        )
-    if not path.is_file() and not path.is_dir():  # a pipe or a device: reading it may never end
+        ) from None
+    except OSError as error:  # a circle of links, a directory that may not be entered
+        raise RasterError(f"{path} cannot be read: {error.strerror}", remedy="Mend or remove it", reason="missing") from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe or a device: reading it may never end
         raise RasterError(f"{path} is neither a file nor a directory", remedy="Move it elsewhere", reason="unsupported")
-    if path.is_dir() and next(path.iterdir(), None) is None:
+    if stat.S_ISDIR(mode) and next(path.iterdir(), None) is None:
         raise EmptySourceError(f"{path} is empty", remedy="Put images there, or name another directory")
+    return stat.S_ISDIR(mode)
 
 
 def _refuse_zoom(path: Path, zoom: int | None) -> None:
