@@ -19,9 +19,6 @@ from p2p_core.model.resize_conv import ResizeConv
 
 __all__ = ["UNet", "UNetConfig"]
 
-NUM_DROPOUT_LEVELS = 3
-"""Dropout sits on the first three decoder levels (spec: Lua's placement, the paper's)."""
-
 
 class UNetConfig(Config):
     """Architecture of a U-Net.
@@ -31,11 +28,14 @@ class UNetConfig(Config):
         depth: number of halvings; inputs are multiples of 2**depth px. 8 in the paper, 7 for 128 px images.
         base_width: channels after the first convolution; doubled per level up to `max_widening` times that.
         skips: False gives the paper's encoder-decoder.
-        dropout: probability on the first three decoder levels; the paper's only noise.
+        dropout: probability on `dropout_levels`; the paper's only noise.
+        dropout_levels: decoder levels that drop out, counted from the bottleneck. The paper and its Lua code drop out on
+            the first three, the PyTorch port on those after the first that have the full width: 1, 2, 3 at depth 8.
         upsampling: `transposed` is the paper's k4 s2 transposed convolution; `resize` doubles pixels and convolves
             k3, which cannot draw a checkerboard by itself (Odena et al., 2016).
         norm: `none` leaves the norms out and gives every convolution a bias; a pixel then means the same in any picture,
-            and `frozen` and `instance` are one function.
+            and `frozen` and `instance` are one function. `instance` takes each picture's own statistics in training too,
+            without scale and shift, and every convolution has a bias: the PyTorch port's option.
         initialisation: `paper` is N(0, 0.02), which relies on norms and long training; `he` keeps the variance of
             activations (He et al., 2015) with an output layer of half that.
         detail_width: channels at full resolution, joined with the input by a last k3 convolution; 0 is the paper's
@@ -51,9 +51,10 @@ class UNetConfig(Config):
     base_width: int = Field(64, ge=1)
     skips: bool = True
     dropout: float = Field(0.5, ge=0, lt=1)
+    dropout_levels: tuple[int, ...] = (0, 1, 2)
     upsampling: Literal["transposed", "resize"] = "transposed"
     max_widening: int = Field(8, ge=1)
-    norm: Literal["batch", "none"] = "batch"
+    norm: Literal["batch", "instance", "none"] = "batch"
     initialisation: Initialisation = "paper"
     detail_width: int = Field(0, ge=0)
     input_mean: tuple[float, ...] | None = None
@@ -150,16 +151,15 @@ def _down(config: UNetConfig, level: int) -> nn.Sequential:
     """Encoder level: [LeakyReLU] conv k4 s2 p1 [norm]. The first has neither, the bottleneck no norm.
 
     No bias anywhere, as in the reference codes: the parameter counts of the spec's table hold none. The bottleneck
-    goes without norm because batch 1 would zero a 1x1 map there (spec, "Paper erratum"). Without norms at all every
+    goes without norm because batch 1 would zero a 1x1 map there (spec, "Paper erratum"). Without batch norms every
     convolution has a bias.
     """
     first, bottleneck = level == 1, level == config.depth
-    without_norm = config.norm == "none"
     source = config.input_bands if first else config.width(level - 1)
     layers: list[nn.Module] = [] if first else [nn.LeakyReLU(0.2)]
-    layers.append(nn.Conv2d(source, config.width(level), 4, 2, 1, bias=without_norm))
-    if not (first or bottleneck or without_norm):
-        layers.append(BatchNorm(config.width(level)))
+    layers.append(nn.Conv2d(source, config.width(level), 4, 2, 1, bias=config.norm != "batch"))
+    if not (first or bottleneck):
+        layers += _norm(config, config.width(level))
     return nn.Sequential(*layers)
 
 
@@ -169,17 +169,21 @@ def _up(config: UNetConfig, level: int) -> nn.Sequential:
     With `detail_width` the last goes without norm and ends in ReLU: the output layer follows.
     """
     last, bottleneck = level == 1, level == config.depth
-    without_norm = config.norm == "none"
     source = config.width(level) * (1 if bottleneck or not config.skips else 2)
     target = (config.detail_width or config.output_bands) if last else config.width(level - 1)
-    layers: list[nn.Module] = [nn.ReLU(), *_upsample(config, source, target, bias=last or without_norm)]
+    layers: list[nn.Module] = [nn.ReLU(), *_upsample(config, source, target, bias=last or config.norm != "batch")]
     if last:
         return nn.Sequential(*layers, nn.ReLU() if config.detail_width else nn.Tanh())
-    if not without_norm:
-        layers.append(BatchNorm(target))
-    if config.dropout > 0 and config.depth - level < NUM_DROPOUT_LEVELS:
+    layers += _norm(config, target)
+    if config.dropout > 0 and config.depth - level in config.dropout_levels:
         layers.append(nn.Dropout(config.dropout))
     return nn.Sequential(*layers)
+
+
+def _norm(config: UNetConfig, width: int) -> list[nn.Module]:
+    if config.norm == "none":
+        return []
+    return [BatchNorm(width) if config.norm == "batch" else nn.InstanceNorm2d(width)]
 
 
 def _upsample(config: UNetConfig, source: int, target: int, *, bias: bool) -> list[nn.Module]:
