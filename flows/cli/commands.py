@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "build": data.build,
     "edges": edges.edges,
     "train": model.train,
+    "import": model.import_model,
     "evaluate": model.evaluate,
     "promote": model.promote,
     "translate": archive.translate,

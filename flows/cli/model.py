@@ -1,4 +1,4 @@
-"""`p2p train`, `p2p evaluate` and `p2p promote`: from a pair store to the champion."""
+"""`p2p train`, `p2p import`, `p2p evaluate` and `p2p promote`: from a pair store to the champion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from flows.cli.options import Model, Settings, Store, TrackingUri
 
-__all__ = ["evaluate", "promote", "train"]
+__all__ = ["evaluate", "import_model", "promote", "train"]
 
 
 def train(
@@ -53,6 +53,55 @@ def train(
     )
     made = train_and_register(request)
     print(f"{made.outcome.bundle}: {made.outcome.images_seen} images seen, digest {made.outcome.bundle_digest}")
+    if made.name:
+        print(f"models:/{made.name}/{made.version}")
+
+
+def import_model(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="latest_net_G.pth of the reference PyTorch code.")],
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="The bundle; a new directory.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="STORE", help="Its encodings are the model's, its validation pairs the gate pairs."),
+    ] = None,
+    input_encoding: Annotated[str | None, typer.Option(help="Unless the store's, or the usual one for so many bands.")] = None,
+    target_encoding: Annotated[str | None, typer.Option(help="The same of the target.")] = None,
+    norm: Annotated[
+        Literal["frozen", "instance"],
+        typer.Option(help="Statistics of `p2p evaluate`. frozen: as the reference with --eval; instance: as without, batch 1."),
+    ] = "frozen",
+    no_dropout: Annotated[bool, typer.Option("--no-dropout", help="It was trained with --no_dropout.")] = False,
+    name: Annotated[str | None, typer.Option(help="The model's name on its card; the directory's unless given.")] = None,
+    tracking_uri: TrackingUri = None,
+    register: Annotated[str | None, typer.Option(metavar="NAME", help="Register the bundle under this name.")] = None,
+) -> None:
+    """Make a bundle of a U-Net generator that the reference PyTorch code trained; the same pixels come out of it.
+
+    Depth, width, bands and norm are read off the file, from which no code is run. ResNet generators are refused.
+
+    \b
+    Examples:
+      p2p import checkpoints/facades/latest_net_G.pth --out facades
+      p2p import latest_net_G.pth --out coloured --data pairs --register gray2colour
+      p2p import latest_net_G.pth --out ndvi --input-encoding bands:4:uint8 --target-encoding bands:1:uint8
+    """
+    from flows.stages.import_model import ImportRequest
+    from flows.stages.import_model import import_model as import_stage
+
+    request = ImportRequest(
+        checkpoint=checkpoint,
+        out=out,
+        name=name,
+        input_encoding=input_encoding,
+        target_encoding=target_encoding,
+        norm=norm,
+        dropout=not no_dropout,
+        data=data,
+        register_as=register,
+        tracking_uri=tracking_uri,
+    )
+    made = import_stage(request)
+    print(f"{made.bundle}: digest {made.digest}")
     if made.name:
         print(f"models:/{made.name}/{made.version}")
 

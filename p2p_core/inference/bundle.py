@@ -186,12 +186,13 @@ def _read_spec(path: Path) -> BundleSpec:
 
 def _card(spec: BundleSpec) -> str:
     metrics = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(spec.metrics.items()))
+    images_seen = spec.images_seen or "an unknown number of"
     return f"""# {spec.name}
 
 A pix2pix generator (Isola et al., 2017): {spec.input_encoding} -> {spec.target_encoding}. Its output is synthetic imagery.
 
 - {spec.architecture.description}; trained on {spec.tile_px} px crops
-- recipe `{spec.recipe}`, {spec.images_seen} images seen, dataset `{spec.dataset_digest[:16]}`
+- recipe `{spec.recipe}`, {images_seen} images seen, dataset `{spec.dataset_digest[:16]}`
 - runs with `{spec.norm}` norm; lattice {spec.lattice_px} px, halo {spec.halo_px} px
 
 | validation metric | value |

@@ -1,8 +1,8 @@
 """U-Net generators saved by the reference PyTorch code (junyanz/pytorch-CycleGAN-and-pix2pix): `latest_net_G.pth`.
 
 The reference nests its U-Net. Each block holds the next smaller one in its middle and joins that block's output behind its own
-input. So the outermost block's tensors are `model.model.0` and `model.model.3`, those of the next `model.model.1.model.1` and so
-on, and inwards `model.model.1.model.3.model.1`. Three things differ from our U-Net, and none of them changes the function:
+input. So the outermost block's tensors are `model.model.0` and `model.model.3`, those of the next `model.model.1.model.1` and
+so on, and inwards `model.model.1.model.3.model.1`. Three things differ from our U-Net, and none of them changes the function:
 - the skip comes first in the concatenation, ours comes last: the halves of an up convolution's input channels change places;
 - LeakyReLU works in place, so the skip is the activated feature; the ReLU that follows makes the same of both;
 - dropout follows the norm in the blocks of full width, but not in the innermost: `UNetConfig.dropout_levels`. It has no

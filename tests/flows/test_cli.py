@@ -15,7 +15,21 @@ from flows.services.models import local_tracking_uri
 
 DATA = Path(__file__).parents[1] / "data"
 COMMANDS = [
-    *("demo", "build", "edges", "train", "evaluate", "promote", "translate", "export", "verify", "diff", "drift", "use"),
+    *(
+        "demo",
+        "build",
+        "edges",
+        "train",
+        "import",
+        "evaluate",
+        "promote",
+        "translate",
+        "export",
+        "verify",
+        "diff",
+        "drift",
+        "use",
+    ),
     *("status", "report", "doctor"),
 ]
 
