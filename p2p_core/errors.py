@@ -14,6 +14,7 @@ __all__ = [
     "ConfigError",
     "DivergenceError",
     "EmptySourceError",
+    "EngineError",
     "LedgerError",
     "MissingDependencyError",
     "OutputError",
@@ -98,6 +99,10 @@ class StoreError(P2PError):
 
 class BundleError(P2PError):
     """A model bundle is incomplete, corrupt, or does not fit its input."""
+
+
+class EngineError(P2PError):
+    """Another engine than PyTorch cannot run a model, or makes something else of it."""
 
 
 class CheckpointError(P2PError):

@@ -1,4 +1,4 @@
-"""`p2p translate`, `p2p export` and `p2p status`: any raster through a model, and out again; a pair store out as pictures."""
+"""`p2p translate`, `p2p export` and `p2p status`: any raster through a model, and out again; stores and models out too."""
 
 from __future__ import annotations
 
@@ -50,27 +50,36 @@ def translate(
 
 def export(
     source: Annotated[
-        Path, typer.Argument(metavar="OUTPUT|STORE", help="What `p2p translate` or `p2p build` wrote, or STORE@VERSION.")
+        Path,
+        typer.Argument(
+            metavar="OUTPUT|STORE|MODEL",
+            help="What `p2p translate` or `p2p build` wrote, STORE@VERSION, or a bundle or its URI.",
+        ),
     ],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The file or directory to write.")],
     to: Annotated[
-        Literal["cog", "xyz", "folders"],
-        typer.Option(help="Of an OUTPUT: a Cloud Optimized GeoTIFF, or z/x/y.png tiles. Of a STORE: side-by-side pictures."),
+        Literal["cog", "xyz", "folders", "onnx"],
+        typer.Option(
+            help="Of an OUTPUT: a Cloud Optimized GeoTIFF, or z/x/y.png tiles. Of a STORE: side-by-side pictures. Of a MODEL:"
+            " one ONNX file."
+        ),
     ],
     input_side: Annotated[
         Literal["left", "right"] | None, typer.Option(help="Of folders: where a picture's input is; left unless given.")
     ] = None,
 ) -> None:
-    """Export a finished translation, with its CRS and what made it; or a pair store, as pix2pix distributes its datasets.
+    """Export a finished translation, with its CRS and what made it; a pair store, as pix2pix distributes them; or a model.
 
     --to folders writes DEST/{train,val,test}/NAME.png, 8-bit RGB. Run it again: only missing pictures are written. What is
-    not of the same export is never replaced.
+    not of the same export is never replaced. --to onnx writes the network with fixed statistics, if ONNX Runtime makes the
+    same of it as PyTorch: exit 1 if not.
 
     \b
     Examples:
       p2p export out region.tif --to cog
       p2p export out tiles --to xyz
       p2p export pairs pictures --to folders --input-side right
+      p2p export models:/map2aerial@champion map2aerial.onnx --to onnx
     """
     from flows.stages.export import export as export_stage
 

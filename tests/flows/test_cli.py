@@ -15,22 +15,8 @@ from flows.services.models import local_tracking_uri
 
 DATA = Path(__file__).parents[1] / "data"
 COMMANDS = [
-    *(
-        "demo",
-        "build",
-        "edges",
-        "train",
-        "import",
-        "evaluate",
-        "promote",
-        "translate",
-        "export",
-        "verify",
-        "diff",
-        "drift",
-        "use",
-    ),
-    *("status", "report", "doctor"),
+    *("demo", "build", "edges", "train", "import", "evaluate", "promote", "translate", "export", "verify", "diff", "drift"),
+    *("use", "status", "report", "doctor"),
 ]
 
 
