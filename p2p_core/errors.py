@@ -11,6 +11,7 @@ from functools import partial
 __all__ = [
     "BundleError",
     "CheckpointError",
+    "CollapseError",
     "ConfigError",
     "DivergenceError",
     "EmptySourceError",
@@ -110,7 +111,11 @@ class CheckpointError(P2PError):
 
 
 class DivergenceError(P2PError):
-    """Training produced a value that is not a number."""
+    """Training produced a value that is not a number, or moves ever further away from its targets."""
+
+
+class CollapseError(P2PError):
+    """A generator paints nothing any more, and its discriminator has nothing to teach it."""
 
 
 class PlanError(P2PError):

@@ -25,7 +25,10 @@ from p2p_core.training.step import TrainingState
 __all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
 _KEPT = 2
-"""The newest, and one before it in case the newest is damaged."""
+"""The newest, and one before it in case the newest is damaged; beside them the best."""
+
+_CHANGES_NOTHING = {"alarms"}
+"""Settings that a run may be resumed with changed."""
 
 
 class CheckpointRecord(Config):
@@ -36,8 +39,10 @@ class CheckpointRecord(Config):
     config: RunConfig
 
 
-def save_checkpoint(state: TrainingState, config: RunConfig, dataset_digest: str, directory: Path) -> Path:
-    """Write `directory/<images_seen>/` and forget all but the newest ones. Raises `OutputError` on a full disk."""
+def save_checkpoint(
+    state: TrainingState, config: RunConfig, dataset_digest: str, directory: Path, *, best_images_seen: int = 0
+) -> Path:
+    """Write `directory/<images_seen>/` and forget all but the newest ones and the best. Raises `OutputError` on a full disk."""
     place = directory / f"{state.images_seen:010d}"
     data = save(_tensors(state, config))
     write_atomic(place / "state.safetensors", data)
@@ -46,7 +51,8 @@ def save_checkpoint(state: TrainingState, config: RunConfig, dataset_digest: str
     )
     write_json(place / "checkpoint.json", record.model_dump(mode="json"))
     for old in sorted(directory.glob("[0-9]*"))[:-_KEPT]:
-        shutil.rmtree(old)
+        if int(old.name) != best_images_seen:
+            shutil.rmtree(old)
     return place
 
 
@@ -89,7 +95,7 @@ def _require_same(record: CheckpointRecord, config: RunConfig, dataset_digest: s
             remedy="Train into a new run directory, or give the store's version the run began with",
         )
     before, now = record.config.model_dump(), config.model_dump()
-    changed = [key for key in now if now[key] != before[key]]
+    changed = [key for key in now if now[key] != before[key] and key not in _CHANGES_NOTHING]
     if changed:
         raise CheckpointError(
             f"Checkpoint {place} was taken with another configuration (different: {', '.join(changed)})",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from p2p_core.config import Config, replace
 from p2p_core.model.discriminator import PatchGANConfig
@@ -75,6 +75,8 @@ class RunConfig(Config):
         ema_images: half-life, in images, of the exponential moving average of the generator's weights that becomes the
             model; 0 takes the last weights, as the paper does.
         precision: `bf16` runs the networks under autocast; weights and optimisers stay fp32.
+        alarms: what to do when the run's own numbers say that it diverges or collapses (`training.alarms`): `stop` it, `warn`
+            and go on, or `off`. Changes nothing that is learned.
         compile: `torch.compile` the networks first. Needs a C++ compiler and a minute, so it pays in runs of several.
     """
 
@@ -93,7 +95,14 @@ class RunConfig(Config):
     ema_images: float = Field(0.0, ge=0)
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
+    alarms: Literal["off", "warn", "stop"] = "warn"
     seed: int = 0
+
+    @field_validator("alarms", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        """YAML 1.1, which `--set alarms=off` is read as, takes it for False."""
+        return "off" if value is False else value
 
     def for_channels(self, inputs: int, targets: int) -> RunConfig:
         """The same run with networks as wide as a store's encodings. Raises `ConfigError` where the rest does not fit them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from p2p_core.model.device import usable_device
 from p2p_core.model.norm import NORM_MODES
 from p2p_core.pairstore.reader import PairStore
 from p2p_core.progress import Progress
+from p2p_core.training.alarms import Alarm, Watch, stopped_by
 from p2p_core.training.balance import times_an_epoch
 from p2p_core.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from p2p_core.training.config import RunConfig
@@ -27,7 +29,7 @@ from p2p_core.training.fast_step import make_step
 from p2p_core.training.result import TrainingResult
 from p2p_core.training.statistics import estimate_running_statistics
 from p2p_core.training.step import TrainingState, make_state
-from p2p_core.training.tracker import Tracker
+from p2p_core.training.tracker import Tracker, read_metrics
 from p2p_core.training.validation import Validation
 
 __all__ = ["train"]
@@ -47,6 +49,7 @@ class _Run:
     validation: Validation
     tracker: Tracker
     state: TrainingState
+    watch: Watch
 
 
 def train(
@@ -78,6 +81,7 @@ def train(
     checkpoint = latest_checkpoint(run_dir / "checkpoints") if resume else None
     if checkpoint is not None:
         load_checkpoint(checkpoint, run.state, config, run.dataset_digest)
+        run.watch.replay(m for m in read_metrics(run_dir / "metrics.jsonl") if m["images_seen"] <= run.state.images_seen)
     resumed_from = run.state.images_seen
     _run_steps(run, progress)
     result = _finish(run, data, resumed_from, time.monotonic() - started_s)
@@ -94,8 +98,9 @@ def _prepare(config: RunConfig, data: Path, run_dir: Path, tracker: Tracker, dev
     times = times_an_epoch(input_NHWC, config.oversample_rare, source)
     batches = Batches(pairs, config.augment, config.batch_size, config.seed, times)
     validation = Validation(*store.split("val").read_cores(), (source, target), config.augment.crop_px, run_dir / "sheets")
+    watch = Watch(validation.start_l1(), validation.affine_l1(input_NHWC, target_NHWC))
     state = make_state(config, device)
-    return _Run(config, store.manifest.digest, run_dir, batches, validation, tracker, state)
+    return _Run(config, store.manifest.digest, run_dir, batches, validation, tracker, state, watch)
 
 
 def _require_widths(config: RunConfig, source: Encoding, target: Encoding, data: Path) -> None:
@@ -141,13 +146,15 @@ def _run_steps(run: _Run, progress: Progress) -> None:
             progress.update(state.images_seen, f"L1 {metrics['generator_l1']:.1f}")
             totals, logged_at, logged_s = {}, state.images_seen, time.monotonic()
         paused_s = time.monotonic()
-        if _crossed(config.validate_every_images, before, state.images_seen):
+        validated = _crossed(config.validate_every_images, before, state.images_seen)
+        if validated:
             _validate(run)
-        if _crossed(config.checkpoint_every_images, before, state.images_seen):
-            save_checkpoint(state, config, run.dataset_digest, run.run_dir / "checkpoints")
+        is_best = validated and run.watch.best_images_seen == state.images_seen
+        if is_best or _crossed(config.checkpoint_every_images, before, state.images_seen):
+            _checkpoint(run)
         logged_s += time.monotonic() - paused_s  # the rate is that of the steps alone
     progress.update(config.budget_images)
-    save_checkpoint(state, config, run.dataset_digest, run.run_dir / "checkpoints")
+    _checkpoint(run)
 
 
 def _crossed(every: int, before: int, now: int) -> bool:
@@ -171,25 +178,53 @@ def _set_learning_rate(state: TrainingState, config: RunConfig) -> None:
 def _log_losses(run: _Run, means: Mapping[str, float], images_per_s: float) -> dict[str, float]:
     """Log losses; L1 in grey levels of 255, as every L1 a person reads; of Lab, one-hot and bands, in 255ths of the range."""
     if not all(math.isfinite(value) for value in means.values()):
-        broken = ", ".join(name for name, value in means.items() if not math.isfinite(value))
-        raise DivergenceError(
-            f"Training diverged: {broken} is not a number after {run.state.images_seen} images",
-            remedy=f"The checkpoints in {run.run_dir} are intact; lower optimiser.learning_rate and start again",
-        )
+        raise _not_a_number(run, ", ".join(name for name, value in means.items() if not math.isfinite(value)))
     metrics = {**means, "generator_l1": means["generator_l1"] * 127.5, "images_per_s": images_per_s}
     run.tracker.log_metrics(metrics, run.state.images_seen)
+    run.watch.see(metrics, run.state.images_seen)
     return metrics
+
+
+def _not_a_number(run: _Run, what: str) -> DivergenceError:
+    return DivergenceError(
+        f"Training diverged: {what} is not a number after {run.state.images_seen} images",
+        remedy=f"The checkpoints in {run.run_dir} are intact; lower optimiser.learning_rate and start again",
+    )
+
+
+def _checkpoint(run: _Run) -> None:
+    """None of a network that is lost: those before it are worth more."""
+    if not all(bool(torch.isfinite(weights).all()) for weights in run.state.generator.parameters()):
+        raise _not_a_number(run, "a weight of the generator")
+    if run.config.alarms == "stop" and run.watch.is_suspicious:
+        return
+    place = run.run_dir / "checkpoints"
+    save_checkpoint(run.state, run.config, run.dataset_digest, place, best_images_seen=run.watch.best_images_seen)
 
 
 def _validate(run: _Run) -> None:
     """Between statistics estimates only `instance` norm is meaningful: running statistics trail the weights."""
     generator = run.state.model(run.config)
     scores = run.validation.score(generator, "instance")
-    run.tracker.log_metrics(
-        {f"val_{name.removeprefix('instance_')}": value for name, value in scores.items()}, run.state.images_seen
-    )
+    scores |= run.validation.dropout_diversity(generator, "instance")
+    metrics = {f"val_{name.removeprefix('instance_')}": value for name, value in scores.items()}
+    run.tracker.log_metrics(metrics, run.state.images_seen)
     sheet = run.validation.save_sheet(generator, "instance", run.state.images_seen)
     run.tracker.log_picture(f"sheets/{sheet.name}", sheet)
+    alarm = run.watch.see(metrics, run.state.images_seen)
+    if alarm is not None and run.config.alarms != "off":
+        _sound(run, alarm)
+
+
+def _sound(run: _Run, alarm: Alarm) -> None:
+    """Warn, or stop the run."""
+    run.tracker.log_metrics({f"alarm_{alarm.kind}": 1.0}, run.state.images_seen)
+    if run.config.alarms == "stop":
+        last = latest_checkpoint(run.run_dir / "checkpoints")
+        kept = f"{last}, and {run.watch.best_images_seen:010d} beside it with the lowest validation L1" if last else "none"
+        raise stopped_by(alarm, run.state.images_seen, kept)
+    problem = f"{alarm.told(run.state.images_seen)}. --set alarms=stop ends such a run, alarms=off says nothing."
+    print(f"Warning: {problem}", file=sys.stderr, flush=True)
 
 
 def _finish(run: _Run, data: Path, resumed_from: int, elapsed_s: float) -> TrainingResult:

@@ -75,7 +75,7 @@ def _adam(module: torch.nn.Module, options: OptimiserConfig, learning_rate: floa
 
 
 def training_step(state: TrainingState, config: RunConfig, batch: Batch) -> dict[str, Tensor]:
-    """Update the networks with one batch. Returns scalar losses and D's accuracies, still on the device."""
+    """Update the networks with one batch. Returns scalar losses, gradient norms and D's accuracies, still on the device."""
     with _autocast(config, batch):
         generated_NCHW = state.generator(batch.input_NCHW)
     losses: dict[str, Tensor] = {}
@@ -93,10 +93,11 @@ def _discriminator_step(
         real_logits = adversary.discriminator(batch.input_NCHW, batch.target_NCHW)
         generated_logits = adversary.discriminator(batch.input_NCHW, generated_NCHW)
         loss = discriminator_loss(real_logits.float(), generated_logits.float(), kind)
-    _update(adversary.optimiser, loss, config)
+    gradient_norm = _update(adversary.optimiser, loss, config)
     undecided = 0.5 if kind == "least_squares" else 0.0  # logits of cross-entropy, but least squares pull towards 0 and 1
     return {
         "discriminator_loss": loss.detach(),
+        "discriminator_gradient_norm": gradient_norm,
         "discriminator_real": (real_logits > undecided).float().mean(),
         "discriminator_generated": (generated_logits <= undecided).float().mean(),
     }
@@ -120,7 +121,7 @@ def _generator_step(state: TrainingState, config: RunConfig, batch: Batch, gener
         losses[f"generator_{objective.reconstruction}"] = reconstruction.detach()
     if "generator_l1" not in losses:
         losses["generator_l1"] = reconstruction_loss(generated_NCHW.detach().float(), batch.target_NCHW, "l1")
-    _update(state.generator_optimiser, total, config)
+    losses["generator_gradient_norm"] = _update(state.generator_optimiser, total, config)
     if state.adversary is not None:
         state.adversary.discriminator.requires_grad_(True)
     return losses
@@ -131,12 +132,16 @@ def _autocast(config: RunConfig, batch: Batch) -> torch.autocast:
     return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False)
 
 
-def _update(optimiser: torch.optim.Adam, loss: Tensor, config: RunConfig) -> None:
+def _update(optimiser: torch.optim.Adam, loss: Tensor, config: RunConfig) -> Tensor:
+    """The norm of the gradients as they came, before any scaling down."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    parameters = optimiser.param_groups[0]["params"]
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
     if config.optimiser.max_gradient_norm:
-        torch.nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], config.optimiser.max_gradient_norm)
+        torch.nn.utils.clip_grads_with_norm_(parameters, config.optimiser.max_gradient_norm, norm)
     optimiser.step()
+    return norm
 
 
 @torch.no_grad()
