@@ -17,12 +17,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from p2p_core.config import Config
-from p2p_core.errors import CheckpointError
+from p2p_core.errors import CheckpointError, DivergenceError
 from p2p_core.files import sha256_bytes, write_atomic, write_json
 from p2p_core.training.config import RunConfig
 from p2p_core.training.step import TrainingState
 
-__all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["latest_checkpoint", "load_checkpoint", "not_a_number", "save_checkpoint"]
 
 _KEPT = 2
 """The newest, and one before it in case the newest is damaged; beside them the best."""
@@ -42,9 +42,18 @@ class CheckpointRecord(Config):
 def save_checkpoint(
     state: TrainingState, config: RunConfig, dataset_digest: str, directory: Path, *, best_images_seen: int = 0
 ) -> Path:
-    """Write `directory/<images_seen>/` and forget all but the newest ones and the best. Raises `OutputError` on a full disk."""
+    """Write `directory/<images_seen>/` and forget all but the newest ones and the best.
+
+    Raises:
+        DivergenceError: something of the state is not a number; nothing is written, and what is there stays.
+        OutputError: the disk is full.
+    """
     place = directory / f"{state.images_seen:010d}"
-    data = save(_tensors(state, config))
+    tensors = _tensors(state, config)
+    broken = next((name for name, value in tensors.items() if not bool(torch.isfinite(value).all())), None)
+    if broken is not None:
+        raise not_a_number(broken, state.images_seen, directory)
+    data = save(tensors)
     write_atomic(place / "state.safetensors", data)
     record = CheckpointRecord(
         images_seen=state.images_seen, sha256=sha256_bytes(data), dataset_digest=dataset_digest, config=config
@@ -54,6 +63,15 @@ def save_checkpoint(
         if int(old.name) != best_images_seen:
             shutil.rmtree(old)
     return place
+
+
+def not_a_number(what: str, images_seen: int, directory: Path) -> DivergenceError:
+    """What ends a run that is lost; `directory` is that of its checkpoints."""
+    intact = f"The checkpoints in {directory} are intact; l" if latest_checkpoint(directory) else "L"
+    return DivergenceError(
+        f"Training diverged: {what} is not a number after {images_seen} images",
+        remedy=f"{intact}ower optimiser.learning_rate and start again",
+    )
 
 
 def latest_checkpoint(directory: Path) -> Path | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from p2p_core.encodings import Encoding, encoding
-from p2p_core.errors import ConfigError, DivergenceError
+from p2p_core.errors import ConfigError
 from p2p_core.files import write_json
 from p2p_core.inference.bundle import BundleSpec, save_bundle
 from p2p_core.model.device import usable_device
@@ -22,7 +22,7 @@ from p2p_core.pairstore.reader import PairStore
 from p2p_core.progress import Progress
 from p2p_core.training.alarms import Alarm, Watch, stopped_by
 from p2p_core.training.balance import times_an_epoch
-from p2p_core.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from p2p_core.training.checkpoint import latest_checkpoint, load_checkpoint, not_a_number, save_checkpoint
 from p2p_core.training.config import RunConfig
 from p2p_core.training.data import Batches, ResidentPairs
 from p2p_core.training.fast_step import make_step
@@ -146,12 +146,12 @@ def _run_steps(run: _Run, progress: Progress) -> None:
             progress.update(state.images_seen, f"L1 {metrics['generator_l1']:.1f}")
             totals, logged_at, logged_s = {}, state.images_seen, time.monotonic()
         paused_s = time.monotonic()
-        validated = _crossed(config.validate_every_images, before, state.images_seen)
-        if validated:
-            _validate(run)
-        is_best = validated and run.watch.best_images_seen == state.images_seen
+        alarm = _validate(run) if _crossed(config.validate_every_images, before, state.images_seen) else None
+        is_best = run.watch.best_images_seen == state.images_seen
         if is_best or _crossed(config.checkpoint_every_images, before, state.images_seen):
             _checkpoint(run)
+        if alarm is not None and config.alarms != "off":
+            _sound(run, alarm)
         logged_s += time.monotonic() - paused_s  # the rate is that of the steps alone
     progress.update(config.budget_images)
     _checkpoint(run)
@@ -178,31 +178,23 @@ def _set_learning_rate(state: TrainingState, config: RunConfig) -> None:
 def _log_losses(run: _Run, means: Mapping[str, float], images_per_s: float) -> dict[str, float]:
     """Log losses; L1 in grey levels of 255, as every L1 a person reads; of Lab, one-hot and bands, in 255ths of the range."""
     if not all(math.isfinite(value) for value in means.values()):
-        raise _not_a_number(run, ", ".join(name for name, value in means.items() if not math.isfinite(value)))
+        broken = ", ".join(name for name, value in means.items() if not math.isfinite(value))
+        raise not_a_number(broken, run.state.images_seen, run.run_dir / "checkpoints")
     metrics = {**means, "generator_l1": means["generator_l1"] * 127.5, "images_per_s": images_per_s}
     run.tracker.log_metrics(metrics, run.state.images_seen)
     run.watch.see(metrics, run.state.images_seen)
     return metrics
 
 
-def _not_a_number(run: _Run, what: str) -> DivergenceError:
-    return DivergenceError(
-        f"Training diverged: {what} is not a number after {run.state.images_seen} images",
-        remedy=f"The checkpoints in {run.run_dir} are intact; lower optimiser.learning_rate and start again",
-    )
-
-
 def _checkpoint(run: _Run) -> None:
-    """None of a network that is lost: those before it are worth more."""
-    if not all(bool(torch.isfinite(weights).all()) for weights in run.state.generator.parameters()):
-        raise _not_a_number(run, "a weight of the generator")
+    """None of a run that is about to be stopped: those before it are worth more."""
     if run.config.alarms == "stop" and run.watch.is_suspicious:
         return
     place = run.run_dir / "checkpoints"
     save_checkpoint(run.state, run.config, run.dataset_digest, place, best_images_seen=run.watch.best_images_seen)
 
 
-def _validate(run: _Run) -> None:
+def _validate(run: _Run) -> Alarm | None:
     """Between statistics estimates only `instance` norm is meaningful: running statistics trail the weights."""
     generator = run.state.model(run.config)
     scores = run.validation.score(generator, "instance")
@@ -211,9 +203,7 @@ def _validate(run: _Run) -> None:
     run.tracker.log_metrics(metrics, run.state.images_seen)
     sheet = run.validation.save_sheet(generator, "instance", run.state.images_seen)
     run.tracker.log_picture(f"sheets/{sheet.name}", sheet)
-    alarm = run.watch.see(metrics, run.state.images_seen)
-    if alarm is not None and run.config.alarms != "off":
-        _sound(run, alarm)
+    return run.watch.see(metrics, run.state.images_seen)
 
 
 def _sound(run: _Run, alarm: Alarm) -> None:
