@@ -33,9 +33,9 @@ MAX_DIFFERENCE = 1e-4
 _REPORT = "Install the versions of torch, onnxscript and onnxruntime in constraints.txt, and report it if they are these"
 _OPSET = 20
 _DIGEST = "p2p.bundle_digest"
-_LARGEST_CELLS = 1 << 16
+_MOST = 1 << 16
 _RANDOM_SHAPES = ((1, 1, 1), (2, 1, 3))
-"""Of the random inputs: images, and lattice cells along height and width."""
+"""Of the random inputs: images, and how often the size of a training crop along height and width."""
 
 
 class OnnxExport(Config):
@@ -100,23 +100,24 @@ def _gate_inputs(bundle: ModelBundle) -> Iterator[NDArray[np.float32]]:
         yield np.ascontiguousarray(network_HWC.transpose(2, 0, 1)[np.newaxis], dtype=np.float32)
     rng, lattice_px = np.random.default_rng(0), bundle.spec.lattice_px
     channels = bundle.input_encoding.channels
-    for images, height_cells, width_cells in _RANDOM_SHAPES:
-        shape = images, channels, height_cells * lattice_px, width_cells * lattice_px
+    crop_px = max(bundle.spec.tile_px // lattice_px, 1) * lattice_px
+    for images, height_crops, width_crops in _RANDOM_SHAPES:
+        shape = images, channels, height_crops * crop_px, width_crops * crop_px
         yield rng.uniform(-1, 1, shape).astype(np.float32)
 
 
 def _traced(bundle: ModelBundle) -> bytes:
     """The ONNX file's content: no path of this machine, and the same bytes for the same bundle."""
     lattice_px = bundle.spec.lattice_px
-    batch, *cells = (torch.export.Dim(name, min=1, max=_LARGEST_CELLS) for name in ("batch", "rows", "columns"))
-    sides = {axis: lattice_px * cell for axis, cell in zip((2, 3), cells, strict=True)}
-    example_NCHW = torch.zeros(2, bundle.input_encoding.channels, 2 * lattice_px, 3 * lattice_px)
+    fewest = -(-bundle.spec.architecture.smallest_px // lattice_px)
+    sides = {axis: lattice_px * torch.export.Dim(f"cells_{axis}", min=fewest, max=_MOST) for axis in (2, 3)}
+    example_NCHW = torch.zeros(2, bundle.input_encoding.channels, (fewest + 1) * lattice_px, (fewest + 2) * lattice_px)
     with _quiet():
         program = torch.onnx.export(
             bundle.generator,
             (example_NCHW,),
             dynamo=True,
-            dynamic_shapes=({0: batch, **sides},),
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=_MOST), **sides},),
             input_names=["input"],
             output_names=["generated"],
             opset_version=_OPSET,

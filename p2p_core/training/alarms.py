@@ -49,7 +49,7 @@ class Alarm:
 
 _ERRORS: dict[str, tuple[type[P2PError], str]] = {
     "divergence": (DivergenceError, "Lower optimiser.learning_rate and start again"),
-    "collapse": (CollapseError, "Lower optimiser.discriminator_share or raise objective.l1_weight and start again"),
+    "collapse": (CollapseError, "Lower optimiser.discriminator_share or raise objective.reconstruction_weight and start again"),
 }
 
 

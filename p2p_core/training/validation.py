@@ -108,7 +108,9 @@ class Validation:
         save_png(contact_sheet(columns), path)
         return path
 
-    def _generate(self, generator: Generator, norm: NormMode, input_NHWC: NDArray[Any], *, dropout: bool = False) -> NDArray[Any]:
+    def _generate(
+        self, generator: Generator, norm: NormMode, input_NHWC: NDArray[Any], *, dropout: bool = False
+    ) -> NDArray[Any]:
         was_training = generator.training
         generator.eval()
         for part in generator.modules():

@@ -17,7 +17,7 @@ from p2p_core.inference.bundle import BundleSpec, load_bundle, save_bundle
 from p2p_core.inference.onnx_export import MAX_DIFFERENCE, export_onnx, largest_difference
 from p2p_core.inference.reference_bundle import bundle_reference
 from p2p_core.inference.translator import Translator
-from p2p_core.model.generator import UNet, UNetConfig
+from p2p_core.model.generator import ResNetConfig, UNetConfig, make_generator
 from tests.p2p_core.inference.reference_network import lived_in
 
 PAPER = UNetConfig(depth=3, base_width=8)
@@ -27,16 +27,17 @@ MODERN = UNetConfig(
 )  # fmt: skip
 
 
-def made(config: UNetConfig, path: Path) -> Path:
+def made(config: UNetConfig | ResNetConfig, path: Path) -> Path:
     torch.manual_seed(0)
-    network = UNet(config)
+    network = make_generator(config)
     with torch.no_grad():
-        network.decoder[-1][1].weight *= 30 if config is PAPER else 1  # else its output is all but flat
+        if config is PAPER:
+            network.decoder[-1][1].weight *= 30  # else its output is all but flat
         for _ in range(4):
             network(torch.randn(2, 3, 32, 32))
     spec = BundleSpec(
-        name="small", architecture=config, input_encoding="rgb", target_encoding="rgb", tile_px=32, lattice_px=8,
-        halo_px=15, recipe="small", images_seen=8, dataset_digest="0" * 64, metrics={},
+        name="small", architecture=config, input_encoding="rgb", target_encoding="rgb", tile_px=32,
+        recipe="small", images_seen=8, dataset_digest="0" * 64, metrics={},
     )  # fmt: skip
     pairs = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3), dtype=np.uint8)
     save_bundle(path, spec, network, pairs[0], pairs[1])
@@ -77,6 +78,11 @@ def test_batches_and_sides_on_the_lattice_are_free(exported: Path, images: int, 
 
 def test_a_network_without_norms_and_with_folded_convolutions_passes_the_gate(tmp_path: Path) -> None:
     assert export_onnx(made(MODERN, tmp_path / "bundle"), tmp_path / "modern.onnx").max_difference <= 1e-5
+
+
+def test_a_resnet_passes_the_gate_with_sides_on_its_own_lattice(tmp_path: Path) -> None:
+    export_onnx(made(ResNetConfig(num_blocks=2, base_width=4), tmp_path / "bundle"), tmp_path / "resnet.onnx")
+    assert run(tmp_path / "resnet.onnx", np.zeros((3, 3, 8, 44), np.float32)).shape == (3, 3, 8, 44)
 
 
 def test_an_imported_reference_generator_passes_the_gate(tmp_path: Path) -> None:
