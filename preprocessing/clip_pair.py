@@ -158,11 +158,11 @@ class ClipPair:
         role, counterpart = ROLES[1 - self._clock], ROLES[self._clock]
         if self._by_number:
             alone = sorted(set(other.numbers) - set(clock.numbers))
-            return (
-                f"{len(alone)} of the {len(other.numbers)} frames of the {role} have none of their number in the {counterpart}"
-                if alone
-                else ""
-            )
+            if not alone:
+                return ""
+            first, verb = other.label(alone[0]), "has" if len(alone) == 1 else "have"
+            which = f"{len(alone)} of the {len(other.numbers)} frames of the {role}, {'the first ' * (len(alone) > 1)}{first},"
+            return f"{which} {verb} none of {'its' if len(alone) == 1 else 'their'} number in the {counterpart}"
         spans = [(clip.time_ms(clip.numbers[0]) or 0, clip.time_ms(clip.numbers[-1]) or 0) for clip in (clock, other)]
         (begin, end), (other_begin, other_end) = spans
         slack = (clock.period_ms or 0) + self._tolerance

@@ -20,8 +20,9 @@ from p2p_core.rasters.geotiff import reproject_bounds
 from p2p_core.rasters.grid import Bounds, Grid, window_bounds
 from p2p_core.rasters.protocol import grid_of
 from p2p_core.rasters.registry import open_raster, source_digest
+from p2p_core.rasters.world_file import place_beside
 from preprocessing.chosen_encodings import ChosenEncodings
-from preprocessing.maps import MapsBuilder, MapsParameters, MapsSource
+from preprocessing.maps import MapsBuilder, MapsParameters, MapsSource, refuse_place_beside
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Rejected, SourceRef
 from preprocessing.places import Places, require_two
@@ -122,8 +123,10 @@ class ScenesBuilder(ChosenEncodings):
             f"{role}/{path.relative_to(place).as_posix()}": source_digest(path)
             for role, path, place in zip(ROLES, paths, self.directories, strict=True)
         }
-        digest = sha256_json([files, self._grid.crs, self._grid.transform])
+        beside = [found.name for path in paths if (found := place_beside(path))]
+        digest = sha256_json([files, self._grid.crs, self._grid.transform, *beside])
         try:
+            refuse_place_beside(paths)
             if grid is None:
                 with open_raster(paths[1]) as target:
                     grid_of(target)  # says why
