@@ -18,12 +18,13 @@ from p2p_core.encodings import encoding
 from p2p_core.errors import RasterError, UsageError
 from p2p_core.pairstore.layout import ROLES
 from preprocessing.align import resize, resize_nearest
-from preprocessing.chosen_encodings import ChosenEncodings, EncodingChoice
+from preprocessing.chosen_encodings import PALETTE_VERSION, ChosenEncodings, EncodingChoice, named_palette
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.pictures import picture_size_px, read_halves, read_picture
 from preprocessing.places import FilesSource, Places, require_two
 from preprocessing.sizing import Fit, PairSize, PictureParameters, Placement, require_one_aspect, usual_size_px
+from preprocessing.soft_colours import snap_soft
 
 __all__ = ["FoldersBuilder", "FoldersParameters"]
 
@@ -54,7 +55,6 @@ class FoldersBuilder(ChosenEncodings):
     parameters: FoldersParameters
 
     name = "folders"
-    version = 1
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
@@ -79,6 +79,10 @@ class FoldersBuilder(ChosenEncodings):
     @property
     def _named(self) -> Places:
         return Places(dict(zip(("pair",) if self._side_by_side else ROLES, self.directories, strict=True)))
+
+    @property
+    def version(self) -> int:
+        return PALETTE_VERSION if self.names_palette else 1
 
     def size_px(self) -> tuple[int, int]:
         """Raises `EmptySourceError` where the size has to be looked up and no picture can be read."""
@@ -149,11 +153,11 @@ class FoldersBuilder(ChosenEncodings):
 
 def _shown(pixels_HWC: NDArray[Any], encoding_name: str, placement: Placement) -> tuple[NDArray[Any], int | None]:
     """What the pair shows of a half; for a palette also snapped, and how many pixels that changed."""
-    kind = encoding(encoding_name)
-    if not kind.is_palette:
+    own = named_palette(encoding_name)
+    if own is None:
         return placement.shown(pixels_HWC, resize), None
     drawn_HWC = placement.shown(pixels_HWC, resize_nearest)
-    snapped_HWC = kind.of_rgb(drawn_HWC)
+    snapped_HWC = snap_soft(drawn_HWC, own)
     return snapped_HWC, int((snapped_HWC != drawn_HWC).any(axis=-1).sum())
 
 

@@ -19,7 +19,7 @@ from p2p_core.errors import ConfigError, RasterError, UsageError
 from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.registry import FILE_FORMATS
 from preprocessing.align import resize_nearest
-from preprocessing.chosen_encodings import ChosenEncodings, EncodingChoice
+from preprocessing.chosen_encodings import PALETTE_VERSION, ChosenEncodings, EncodingChoice, named_palette
 from preprocessing.clip_pair import ClipPair, Couple, Note, Timing
 from preprocessing.clips import ClipFrame, Pixels, clip_digest, find_clips
 from preprocessing.frame_matching import Read
@@ -28,6 +28,7 @@ from preprocessing.pairs import Outcome, Pair, Rejected
 from preprocessing.photos import rgb_photo, shown_photo
 from preprocessing.places import FilesSource, Places, require_two
 from preprocessing.sizing import PairSize, PictureParameters, Placement, require_one_aspect
+from preprocessing.soft_colours import snap_soft
 
 __all__ = ["FramesBuilder", "FramesParameters"]
 
@@ -51,7 +52,6 @@ class FramesBuilder(ChosenEncodings):
     parameters: FramesParameters
 
     name = "frames"
-    version = 1
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
@@ -63,6 +63,10 @@ class FramesBuilder(ChosenEncodings):
                     f"Frames are 8-bit pictures, which {name} is not",
                     remedy="Name rgb, gray, Lab or a palette; `p2p build folders` keeps the depth of pictures",
                 )
+
+    @property
+    def version(self) -> int:
+        return PALETTE_VERSION if self.names_palette else 1
 
     def size_px(self) -> tuple[int, int]:
         height_px, width_px = self.parameters.crop_px or self.parameters.resize_px
@@ -174,9 +178,9 @@ def _pixels(found: Read) -> Pixels:
 
 def _shown(pixels_HWC: Pixels, encoding_name: str, placement: Placement) -> tuple[NDArray[np.uint8], int | None]:
     """What the pair shows of a frame; for a palette also how many pixels had another colour."""
-    kind = encoding(encoding_name)
-    if not kind.is_palette:
-        return kind.of_rgb(shown_photo(pixels_HWC, placement)), None
+    own = named_palette(encoding_name)
+    if own is None:
+        return encoding(encoding_name).of_rgb(shown_photo(pixels_HWC, placement)), None
     drawn_HWC = placement.shown(rgb_photo(pixels_HWC), resize_nearest)
-    snapped_HWC = kind.of_rgb(drawn_HWC)
+    snapped_HWC = snap_soft(drawn_HWC, own)
     return snapped_HWC, int((snapped_HWC != drawn_HWC).any(axis=-1).sum())
