@@ -6,7 +6,7 @@ from p2p_core.config import Config
 from p2p_core.encodings import PALETTE_ENCODINGS
 from p2p_core.palettes import Palette, palette
 
-__all__ = ["PALETTE_VERSION", "ChosenEncodings", "EncodingChoice", "named_palette"]
+__all__ = ["PALETTE_VERSION", "ChosenEncodings", "EncodingChoice", "named_palette", "palette_name_of"]
 
 
 PALETTE_VERSION = 2
@@ -40,5 +40,10 @@ class ChosenEncodings:
 
 def named_palette(encoding_name: str) -> Palette | None:
     """That of `palette:NAME` and `one_hot:NAME`; None of other encodings."""
+    name = palette_name_of(encoding_name)
+    return None if name is None else palette(name)
+
+
+def palette_name_of(encoding_name: str) -> str | None:
     kind, _, name = encoding_name.partition(":")
-    return palette(name) if kind in PALETTE_ENCODINGS else None
+    return name if kind in PALETTE_ENCODINGS else None

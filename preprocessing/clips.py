@@ -98,13 +98,21 @@ class VideoClip:
 class NumberedPictures:
     """The pictures of a directory in order of their numbers, of which `first` is the clip's first frame.
 
-    They have the times that `fps` gives them or, without it, those of the frames of `clock`, if that is given.
+    They have the times that `fps` gives them or, without it, those of the frames of `clock`, if that is given. `read`: gives a
+    picture's pixels, or raises `RasterError`.
     """
 
-    def __init__(self, directory: Path, first: int, fps: float | None, clock: VideoClip | None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        first: int,
+        fps: float | None,
+        clock: VideoClip | None,
+        read: Callable[[Path], Pixels] = read_photo,
+    ) -> None:
         """Raises as `numbered`."""
         self._by_number = {number - first: path for number, path in numbered(directory, first).items()}
-        self._clock = None if fps else clock
+        self._clock, self._read = None if fps else clock, read
         self.period_ms = 1000 / fps if fps else clock.period_ms if clock else None
         self.numbers = tuple(self._by_number)
 
@@ -129,7 +137,7 @@ class NumberedPictures:
 
     def frames(self) -> Iterator[ClipFrame]:
         for number, path in self._by_number.items():
-            yield ClipFrame(number, self.time_ms(number), self.label(number), partial(read_photo, path))
+            yield ClipFrame(number, self.time_ms(number), self.label(number), partial(self._read, path))
 
 
 def find_clips(directory: Path, ending: str = "") -> Pictures:

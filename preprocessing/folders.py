@@ -18,7 +18,8 @@ from p2p_core.encodings import encoding
 from p2p_core.errors import RasterError, UsageError
 from p2p_core.pairstore.layout import ROLES
 from preprocessing.align import resize, resize_nearest
-from preprocessing.chosen_encodings import PALETTE_VERSION, ChosenEncodings, EncodingChoice, named_palette
+from preprocessing.chosen_encodings import PALETTE_VERSION, ChosenEncodings, EncodingChoice, named_palette, palette_name_of
+from preprocessing.class_pictures import drawn_classes
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.pictures import picture_size_px, read_halves, read_picture
@@ -123,7 +124,8 @@ class FoldersBuilder(ChosenEncodings):
         if self._side_by_side:
             input_HWC, target_HWC = read_halves(source.paths[0], (read_as[0], read_as[1]), self.parameters.input_side)
         else:
-            input_HWC, target_HWC = (read_picture(*half) for half in zip(source.paths, read_as, strict=True))
+            names = self.input_encoding, self.target_encoding
+            input_HWC, target_HWC = (_read(*half) for half in zip(source.paths, names, strict=True))
         placement = self._placement(input_HWC.shape[:2], target_HWC.shape[:2])
         input_HWC, input_snapped = _shown(input_HWC, self.input_encoding, placement)
         target_HWC, target_snapped = _shown(target_HWC, self.target_encoding, placement)
@@ -149,6 +151,15 @@ class FoldersBuilder(ChosenEncodings):
     def _half_size_px(self, path: Path) -> tuple[int, int]:
         height_px, width_px = picture_size_px(path)
         return height_px, width_px // 2 if self._side_by_side else width_px
+
+
+def _read(path: Path, encoding_name: str) -> NDArray[Any]:
+    """A picture as its encoding has it, but for colours of a palette, which may still be soft. Raises `RasterError`."""
+    own = palette_name_of(encoding_name)
+    if own is None:
+        return read_picture(path, encoding_name)
+    drawn_HWC = drawn_classes(path, own)
+    return read_picture(path, "rgb") if drawn_HWC is None else drawn_HWC
 
 
 def _shown(pixels_HWC: NDArray[Any], encoding_name: str, placement: Placement) -> tuple[NDArray[Any], int | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,14 @@ from p2p_core.errors import ConfigError, RasterError, UsageError
 from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.registry import FILE_FORMATS
 from preprocessing.align import resize_nearest
-from preprocessing.chosen_encodings import PALETTE_VERSION, ChosenEncodings, EncodingChoice, named_palette
+from preprocessing.chosen_encodings import PALETTE_VERSION, ChosenEncodings, EncodingChoice, named_palette, palette_name_of
+from preprocessing.class_pictures import drawn_classes
 from preprocessing.clip_pair import ClipPair, Couple, Note, Timing
 from preprocessing.clips import ClipFrame, Pixels, clip_digest, find_clips
 from preprocessing.frame_matching import Read
 from preprocessing.matching import match_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected
-from preprocessing.photos import rgb_photo, shown_photo
+from preprocessing.photos import read_photo, rgb_photo, shown_photo
 from preprocessing.places import FilesSource, Places, require_two
 from preprocessing.sizing import PairSize, PictureParameters, Placement, require_one_aspect
 from preprocessing.soft_colours import snap_soft
@@ -105,7 +107,8 @@ class FramesBuilder(ChosenEncodings):
 
     def _opened(self, source: FilesSource) -> ClipPair:
         """Raises `RasterError` where a clip cannot be read, stands still, or shows another part of the scene than the other."""
-        pair = ClipPair(source.paths, self.parameters)
+        readers = [partial(_read, name) for name in (self.input_encoding, self.target_encoding)]
+        pair = ClipPair(source.paths, self.parameters, readers)
         require_one_aspect(("input", "the target"), *(clip.size_px for clip in pair.clips))
         pair.refuse_still()
         return pair
@@ -174,6 +177,13 @@ def _pixels(found: Read) -> Pixels:
     if isinstance(found.pixels, RasterError):
         raise found.pixels
     return found.pixels
+
+
+def _read(encoding_name: str, path: Path) -> Pixels:
+    """A numbered picture; one of class indices in the colours of the palette that the encoding names. Raises `RasterError`."""
+    own = palette_name_of(encoding_name)
+    drawn_HWC = None if own is None else drawn_classes(path, own)
+    return read_photo(path) if drawn_HWC is None else drawn_HWC
 
 
 def _shown(pixels_HWC: Pixels, encoding_name: str, placement: Placement) -> tuple[NDArray[np.uint8], int | None]:

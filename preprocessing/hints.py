@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
+from pathlib import Path
 from statistics import median, median_low
 
 from p2p_core.encodings import encoding
 from p2p_core.pairstore.layout import SPLITS
 from p2p_core.pairstore.reader import PairStore
 from p2p_core.pairstore.schema import PairRecord
+from preprocessing.class_pictures import looks_like_classes
 from preprocessing.grouping import group_of, numbered_name
+from preprocessing.matching import name_without, visible_files
 from preprocessing.near_duplicates import fingerprint, similarity
 
-__all__ = ["hint_of_buffer", "hint_of_frames", "hint_of_groups"]
+__all__ = ["hint_of_buffer", "hint_of_classes", "hint_of_frames", "hint_of_groups"]
 
 _SAMPLE = 24
 _MIN_NUMBERED = 8
 _MORE_ALIKE = 1.3
 _MUCH = 0.15
 _STRETCH = 30
+_LOOKED_AT = 5
 
 
 def hint_of_frames(store: PairStore) -> str:
@@ -47,6 +51,22 @@ def hint_of_frames(store: PairStore) -> str:
         f" ({pair.source_id} and {neighbour.source_id}, for one): they seem to be frames of clips. --group-by prefix keeps each"
         f" clip in one split, --group-by {_stretches(store)} each stretch of so many numbers; --group-by none says that all is"
         " well"
+    )
+
+
+def hint_of_classes(directory: Path, ending: str, encoding_name: str, role: str) -> str:
+    """Of a directory whose pictures, as far as looked at, hold class indices, and whose encoding takes them for colours."""
+    own = encoding(encoding_name)
+    if own.is_palette or not own.is_picture:
+        return ""
+    pictures = (path for path in visible_files(directory) if path.suffix.lower() == ".png")
+    some = list(islice((path for path in pictures if name_without(path.relative_to(directory), ending)), _LOOKED_AT))
+    signs = list(map(looks_like_classes, some))
+    if not signs or not all(signs):
+        return ""
+    return (
+        f"pictures in {directory} seem to hold class indices ({some[0].name} has {signs[0]}) and were taken for colours."
+        f" --set {role}_encoding=one_hot:PALETTE reads classes, and so does `p2p build labels`"
     )
 
 

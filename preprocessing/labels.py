@@ -24,6 +24,7 @@ from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.protocol import full_window
 from p2p_core.rasters.registry import open_raster
 from preprocessing.align import resize_nearest
+from preprocessing.class_pictures import classes_of_indices
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.photos import read_photo, shown_photo
@@ -33,8 +34,6 @@ from preprocessing.sizing import PictureParameters, require_one_aspect, usual_si
 from preprocessing.soft_colours import NEAR_LEVELS, snap_soft
 
 __all__ = ["LabelsBuilder", "LabelsParameters"]
-
-_IGNORED = 255  # what label pictures by index call pixels of no class, in Cityscapes and elsewhere
 
 
 class LabelsParameters(PictureParameters):
@@ -171,21 +170,7 @@ class LabelsBuilder:
         return to_encoding(pixels_HWC, "rgb", str(path))
 
     def _classes(self, indices: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-        """Raises `RasterError` for an index that is no class; 255 is void where the palette has such a class."""
-        own, name = self._palette, self.parameters.palette
+        """Raises as `classes_of_indices`."""
         ids = self.parameters.ids
-        by_label_ids = ids == "labelIds" or (ids == "by_name" and path.stem.endswith("labelIds"))
-        names = LABEL_IDS[name] if by_label_ids and name in LABEL_IDS else own.names
-        table = np.full(256, -1)
-        table[: len(names)] = [own.names.index(known) for known in names]
-        if own.void is not None:
-            table[_IGNORED] = own.void
-        classes: NDArray[np.int64] = table[indices]
-        if classes.min() < 0:
-            hint = "; its labelIds are read with ids=labelIds" if names is own.names and name in LABEL_IDS else ""
-            raise RasterError(
-                f"It holds class {indices[classes < 0].max()}; palette {name} has classes 0 to {len(names) - 1}{hint}",
-                remedy="Name another palette, or set by_index to false",
-                reason="class",
-            )
-        return classes.astype(np.uint8)
+        label_ids = ids == "labelIds" or (ids == "by_name" and path.stem.endswith("labelIds"))
+        return classes_of_indices(indices, self.parameters.palette, label_ids=label_ids)

@@ -13,7 +13,7 @@ from p2p_core.card.card import write_card
 from p2p_core.config import Config, replace
 from p2p_core.errors import UsageError
 from p2p_core.geometry import Window
-from p2p_core.pairstore.layout import SPLITS, StoreLayout
+from p2p_core.pairstore.layout import ROLES, SPLITS, StoreLayout
 from p2p_core.pairstore.reader import PairStore
 from p2p_core.pairstore.schema import RejectedRecord
 from p2p_core.progress import ProgressLine
@@ -21,8 +21,9 @@ from p2p_core.rasters.grid import Bounds
 from preprocessing.build import BuildSummary, build_dataset
 from preprocessing.builders import BUILDERS, BuilderKind
 from preprocessing.drift import DriftLimits, StoreDrift, refuse_drift
+from preprocessing.folders import FoldersBuilder
 from preprocessing.frames import FramesBuilder
-from preprocessing.hints import hint_of_buffer, hint_of_frames, hint_of_groups
+from preprocessing.hints import hint_of_buffer, hint_of_classes, hint_of_frames, hint_of_groups
 from preprocessing.latitude import PAPER_FRACTIONS, PlacedTiles, latitude_split
 from preprocessing.maps import MapsBuilder
 from preprocessing.near_duplicates import Policy
@@ -133,7 +134,7 @@ def build(request: BuildRequest) -> BuildSummary:
             admit=admit,
             describe=lambda store: write_card(store, request.about),
         )
-    return replace(made, drift=drifts[0] if drifts else None, hints=_hints(request.split, rule, made))
+    return replace(made, drift=drifts[0] if drifts else None, hints=_hints(request.split, rule, builder, made))
 
 
 def _refuse_store_in_source(request: BuildRequest) -> None:
@@ -156,8 +157,17 @@ def tell_build(made: BuildSummary) -> str:
     return told + (f"; nothing in {' and '.join(empty)}: another --split, --fractions or --seed may help" if empty else "")
 
 
-def _hints(asked: SplitRequest, rule: SplitRule, made: BuildSummary) -> tuple[str, ...]:
+def _hints(asked: SplitRequest, rule: SplitRule, builder: PairBuilder[Any], made: BuildSummary) -> tuple[str, ...]:
     found = []
+    if isinstance(builder, FoldersBuilder | FramesBuilder):
+        encodings = builder.input_encoding, builder.target_encoding
+        endings = (builder.parameters.input_suffix, builder.parameters.target_suffix)
+        if isinstance(builder, FramesBuilder):
+            places, endings = builder.places, ("", "")  # those are of clips' names
+        else:
+            places = builder.directories if len(builder.directories) == 2 else ()
+        for place, *of_side in zip(places, endings, encodings, ROLES, strict=False):
+            found.append(hint_of_classes(place, *of_side))
     if isinstance(rule, NameSplit | SourceSplit) and asked.group_by is None:
         found.append(hint_of_frames(PairStore.open(made.version_path)))
     if isinstance(rule, GroupSplit):
