@@ -102,7 +102,6 @@ class MapsBuilder(ChosenEncodings):
     parameters: MapsParameters
 
     name = "maps"
-    version = 2
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
@@ -111,6 +110,11 @@ class MapsBuilder(ChosenEncodings):
                 f"The maps builder takes two rasters, not {len(self.rasters)}", remedy="Give the input first, then the target"
             )
         refuse_blended(self.rasters, (self.input_encoding, self.target_encoding))
+
+    @property
+    def version(self) -> int:
+        """3 of measurements: what misses in some bands was blended, and counted as measured, before."""
+        return 2 if all(encoding(name).is_picture for name in (self.input_encoding, self.target_encoding)) else 3
 
     def size_px(self) -> tuple[int, int]:
         return self.parameters.tile_px, self.parameters.tile_px

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from p2p_core.encodings import encoding
 from p2p_core.errors import ConfigError, EmptySourceError, P2PError, RasterError
 from p2p_core.files import sha256_json
 from p2p_core.geometry import Window, around_all
@@ -51,7 +52,6 @@ class ScenesBuilder(ChosenEncodings):
     parameters: MapsParameters
 
     name = "maps"
-    version = 1
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
@@ -63,6 +63,11 @@ class ScenesBuilder(ChosenEncodings):
                 "`bounds` and `zoom` are of one raster, and many scenes are given",
                 remedy="Leave them out; to keep ground free, reserve it: --reserve",
             )
+
+    @property
+    def version(self) -> int:
+        """2 of measurements: what misses in some bands was blended, and counted as measured, before."""
+        return 1 if all(encoding(name).is_picture for name in (self.input_encoding, self.target_encoding)) else 2
 
     def size_px(self) -> tuple[int, int]:
         return self.parameters.tile_px, self.parameters.tile_px

@@ -3,7 +3,7 @@
 Along the border of two classes colours are mixed, and the colour nearest to a mixture may be that of a third class: facades'
 colours lie on one line, so that every border between two of them is drawn in those between. A mixed pixel therefore takes one
 of the classes that are surely there, within 2 px. On facades with known classes, scaled and compressed as pix2pix's are, 97.7 %
-of the pixels come out right, by the nearest colour alone 93.8 %; but of those of lines one or two pixels wide 42 %, against 54 %
+of the pixels come out right, by the nearest colour alone 93.8 %; of those of lines one or two pixels wide 42 %, against 54 %
 (docs/log.md, "Soft palettes").
 """
 

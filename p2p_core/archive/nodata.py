@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from p2p_core.rasters.protocol import Raster
+from p2p_core.rasters.protocol import Raster, measured_pixels
 
 __all__ = ["Nodata", "hidden_pixels", "mark_nodata", "nodata_of", "nodata_of_output"]
 
@@ -39,10 +39,10 @@ def nodata_of_output(nodata: Nodata | None, dtype: np.dtype[Any]) -> Nodata | No
 
 
 def hidden_pixels(source_HWC: NDArray[Any], nodata: Nodata | None) -> NDArray[np.bool_]:
-    """(H, W): `nodata` in all bands, or in any band no number."""
+    """(H, W): `nodata` in any band, of 8-bit pictures in all of them, or in any band no number: as `measured_pixels`."""
     hidden_HW = np.zeros(source_HWC.shape[:2], np.bool_)
     if nodata is not None and nodata != "NaN":
-        hidden_HW |= (source_HWC == nodata).all(axis=-1)
+        hidden_HW |= ~measured_pixels(source_HWC, float(nodata), source_HWC.dtype)
     if source_HWC.dtype.kind == "f":
         hidden_HW |= ~np.isfinite(source_HWC).all(axis=-1)
     return hidden_HW
