@@ -144,7 +144,6 @@ def warped(
         source = DatasetRaster(str(path), dataset, resources)
         _require_overlap(source, grid)
         scale_x, scale_y = source_px_per_grid_px(grid_of(source), grid)
-        name = resampling or choose_resampling(scale_x, scale_y)
         small_integers = source.dtype.kind in "ui" and source.dtype.itemsize <= 2
         nothing = _UNMEASURED if small_integers else _UNMEASURED_FLOAT if source.dtype.kind == "f" else source.nodata
         view = WarpedVRT(
@@ -153,7 +152,7 @@ def warped(
             transform=rasterio.Affine(*transform),
             height=height_px,
             width=width_px,
-            resampling=Resampling[name],
+            resampling=Resampling[resampling or choose_resampling(scale_x, scale_y)],
             tolerance=_EXACT_PX,
             dtype="float32" if small_integers else None,
             nodata=nothing,
