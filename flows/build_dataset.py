@@ -27,6 +27,6 @@ def build_dataset(request: BuildRequest) -> BuildSummary:
     except DriftError as error:
         publish_drift(request.out, error.drift)
         raise
-    announce(f"{request.out}: {tell_build(made)}")
+    announce("\n".join([f"{request.out}: {tell_build(made)}", *(f"hint: {hint}" for hint in made.hints)]))
     publish_dataset(request.out, made)
     return made

@@ -50,9 +50,14 @@ class Palette:
         classes = np.empty(len(flat), dtype=np.uint8)
         for start in range(0, len(flat), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            # |p - c|^2 less the |p|^2 that all have: whole numbers below 2^24, so float32 holds them exactly
-            classes[part] = (self._norms - 2 * (flat[part].astype(np.float32) @ self._table.T)).argmin(axis=1)
+            classes[part] = self.distances(flat[part]).argmin(axis=1)
         return classes.reshape(rgb.shape[:-1])
+
+    def distances(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, 3) -> (N, classes): squared, to each class's colour, less the squared length that all of a pixel's have."""
+        # Whole numbers below 2^24, so float32 holds them exactly.
+        distances: NDArray[np.float32] = self._norms - 2 * (rgb.astype(np.float32) @ self._table.T)
+        return distances
 
     def colours_of(self, classes: NDArray[np.integer]) -> NDArray[np.uint8]:
         """(...) classes -> (..., 3) pixels."""

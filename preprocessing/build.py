@@ -47,6 +47,7 @@ class BuildSummary(Config):
 
     `num_moved`: pairs that went to the split of a near duplicate.
     `drift`: from the version that was current before, where that was asked for and there was one.
+    `hints`: what may be wrong although nothing is bad, and what to set then.
     """
 
     version_path: Path
@@ -60,6 +61,7 @@ class BuildSummary(Config):
     unchanged: bool
     elapsed_s: float
     drift: StoreDrift | None = None
+    hints: tuple[str, ...] = ()
 
 
 def build_dataset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,8 +12,9 @@ from pydantic import Field
 from p2p_core.config import Config
 from p2p_core.errors import RasterError
 from p2p_core.pairstore.layout import ROLES
-from preprocessing.clips import Clip, ClipFrame, NumberedPictures, VideoClip
+from preprocessing.clips import Clip, ClipFrame, NumberedPictures, Pixels, VideoClip
 from preprocessing.frame_matching import Read, matched_frames, read, sampled
+from preprocessing.photos import read_photo
 
 __all__ = ["ClipPair", "Couple", "Note", "Timing"]
 
@@ -58,13 +59,18 @@ class ClipPair:
     """Two clips, opened. The `clock` is the one with fewer frames a second, or fewer frames: each of its frames asks for one
     of the other's."""
 
-    def __init__(self, paths: Sequence[Path], timing: Timing) -> None:
-        """Raises `RasterError`: a clip cannot be opened, or its frames are not what their numbers or times say."""
+    def __init__(
+        self, paths: Sequence[Path], timing: Timing, readers: Sequence[Callable[[Path], Pixels]] = (read_photo, read_photo)
+    ) -> None:
+        """`readers`: of the pictures of each clip that is no video.
+
+        Raises `RasterError`: a clip cannot be opened, or its frames are not what their numbers or times say.
+        """
         videos = [None if path.is_dir() else VideoClip(path) for path in paths]
         known = next((video for video in videos if video), None)
         self.clips: list[Clip] = [
-            video or NumberedPictures(path, timing.first_number, timing.pictures_fps, known)
-            for path, video in zip(paths, videos, strict=True)
+            video or NumberedPictures(path, timing.first_number, timing.pictures_fps, known, reader)
+            for path, video, reader in zip(paths, videos, readers, strict=True)
         ]
         self._every_ms = None if timing.every_s is None else 1000 * timing.every_s
         self._by_number = timing.match == "number" or (None in videos and timing.pictures_fps is None)
@@ -158,11 +164,11 @@ class ClipPair:
         role, counterpart = ROLES[1 - self._clock], ROLES[self._clock]
         if self._by_number:
             alone = sorted(set(other.numbers) - set(clock.numbers))
-            return (
-                f"{len(alone)} of the {len(other.numbers)} frames of the {role} have none of their number in the {counterpart}"
-                if alone
-                else ""
-            )
+            if not alone:
+                return ""
+            first, verb = other.label(alone[0]), "has" if len(alone) == 1 else "have"
+            which = f"{len(alone)} of the {len(other.numbers)} frames of the {role}, {'the first ' * (len(alone) > 1)}{first},"
+            return f"{which} {verb} none of {'its' if len(alone) == 1 else 'their'} number in the {counterpart}"
         spans = [(clip.time_ms(clip.numbers[0]) or 0, clip.time_ms(clip.numbers[-1]) or 0) for clip in (clock, other)]
         (begin, end), (other_begin, other_end) = spans
         slack = (clock.period_ms or 0) + self._tolerance

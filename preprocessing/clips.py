@@ -60,6 +60,10 @@ class Clip(Protocol):
         """When the frame of this number is shown; None where nothing tells it."""
         ...
 
+    def label(self, number: int) -> str:
+        """What the frame of this number is called where it comes from."""
+        ...
+
     def frames(self) -> Iterator[ClipFrame]:
         """In ascending order of numbers and times. Raises `RasterError` where what follows cannot be read."""
         ...
@@ -79,25 +83,36 @@ class VideoClip:
     def time_ms(self, number: int) -> float | None:
         return self.video.times_ms[number] if number < len(self.numbers) else None
 
+    def label(self, number: int) -> str:
+        return str(number)
+
     def frames(self) -> Iterator[ClipFrame]:
         expected = 0
         for frame in self.video.frames():
             self.lost += range(expected, frame.number)
             expected = frame.number + 1
-            yield ClipFrame(frame.number, frame.time_ms, str(frame.number), frame.read)
+            yield ClipFrame(frame.number, frame.time_ms, self.label(frame.number), frame.read)
         self.lost += range(expected, self.video.num_whole)
 
 
 class NumberedPictures:
     """The pictures of a directory in order of their numbers, of which `first` is the clip's first frame.
 
-    They have the times that `fps` gives them or, without it, those of the frames of `clock`, if that is given.
+    They have the times that `fps` gives them or, without it, those of the frames of `clock`, if that is given. `read`: gives a
+    picture's pixels, or raises `RasterError`.
     """
 
-    def __init__(self, directory: Path, first: int, fps: float | None, clock: VideoClip | None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        first: int,
+        fps: float | None,
+        clock: VideoClip | None,
+        read: Callable[[Path], Pixels] = read_photo,
+    ) -> None:
         """Raises as `numbered`."""
         self._by_number = {number - first: path for number, path in numbered(directory, first).items()}
-        self._clock = None if fps else clock
+        self._clock, self._read = None if fps else clock, read
         self.period_ms = 1000 / fps if fps else clock.period_ms if clock else None
         self.numbers = tuple(self._by_number)
 
@@ -117,9 +132,12 @@ class NumberedPictures:
             return self._clock.time_ms(number)
         return None if self.period_ms is None else number * self.period_ms
 
+    def label(self, number: int) -> str:
+        return self._by_number[number].name
+
     def frames(self) -> Iterator[ClipFrame]:
         for number, path in self._by_number.items():
-            yield ClipFrame(number, self.time_ms(number), path.name, partial(read_photo, path))
+            yield ClipFrame(number, self.time_ms(number), self.label(number), partial(self._read, path))
 
 
 def find_clips(directory: Path, ending: str = "") -> Pictures:

@@ -18,12 +18,14 @@ from p2p_core.encodings import encoding
 from p2p_core.errors import RasterError, UsageError
 from p2p_core.pairstore.layout import ROLES
 from preprocessing.align import resize, resize_nearest
-from preprocessing.chosen_encodings import ChosenEncodings, EncodingChoice
+from preprocessing.chosen_encodings import PALETTE_VERSION, ChosenEncodings, EncodingChoice, named_palette, palette_name_of
+from preprocessing.class_pictures import drawn_classes
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.pictures import picture_size_px, read_halves, read_picture
 from preprocessing.places import FilesSource, Places, require_two
 from preprocessing.sizing import Fit, PairSize, PictureParameters, Placement, require_one_aspect, usual_size_px
+from preprocessing.soft_colours import snap_soft
 
 __all__ = ["FoldersBuilder", "FoldersParameters"]
 
@@ -54,7 +56,6 @@ class FoldersBuilder(ChosenEncodings):
     parameters: FoldersParameters
 
     name = "folders"
-    version = 1
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
@@ -79,6 +80,10 @@ class FoldersBuilder(ChosenEncodings):
     @property
     def _named(self) -> Places:
         return Places(dict(zip(("pair",) if self._side_by_side else ROLES, self.directories, strict=True)))
+
+    @property
+    def version(self) -> int:
+        return PALETTE_VERSION if self.names_palette else 1
 
     def size_px(self) -> tuple[int, int]:
         """Raises `EmptySourceError` where the size has to be looked up and no picture can be read."""
@@ -119,7 +124,8 @@ class FoldersBuilder(ChosenEncodings):
         if self._side_by_side:
             input_HWC, target_HWC = read_halves(source.paths[0], (read_as[0], read_as[1]), self.parameters.input_side)
         else:
-            input_HWC, target_HWC = (read_picture(*half) for half in zip(source.paths, read_as, strict=True))
+            names = self.input_encoding, self.target_encoding
+            input_HWC, target_HWC = (_read(*half) for half in zip(source.paths, names, strict=True))
         placement = self._placement(input_HWC.shape[:2], target_HWC.shape[:2])
         input_HWC, input_snapped = _shown(input_HWC, self.input_encoding, placement)
         target_HWC, target_snapped = _shown(target_HWC, self.target_encoding, placement)
@@ -147,13 +153,22 @@ class FoldersBuilder(ChosenEncodings):
         return height_px, width_px // 2 if self._side_by_side else width_px
 
 
+def _read(path: Path, encoding_name: str) -> NDArray[Any]:
+    """A picture as its encoding has it, but for colours of a palette, which may still be soft. Raises `RasterError`."""
+    own = palette_name_of(encoding_name)
+    if own is None:
+        return read_picture(path, encoding_name)
+    drawn_HWC = drawn_classes(path, own)
+    return read_picture(path, "rgb") if drawn_HWC is None else drawn_HWC
+
+
 def _shown(pixels_HWC: NDArray[Any], encoding_name: str, placement: Placement) -> tuple[NDArray[Any], int | None]:
     """What the pair shows of a half; for a palette also snapped, and how many pixels that changed."""
-    kind = encoding(encoding_name)
-    if not kind.is_palette:
+    own = named_palette(encoding_name)
+    if own is None:
         return placement.shown(pixels_HWC, resize), None
     drawn_HWC = placement.shown(pixels_HWC, resize_nearest)
-    snapped_HWC = kind.of_rgb(drawn_HWC)
+    snapped_HWC = snap_soft(drawn_HWC, own)
     return snapped_HWC, int((snapped_HWC != drawn_HWC).any(axis=-1).sum())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,17 @@ from p2p_core.errors import ConfigError, RasterError, UsageError
 from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.registry import FILE_FORMATS
 from preprocessing.align import resize_nearest
-from preprocessing.chosen_encodings import ChosenEncodings, EncodingChoice
+from preprocessing.chosen_encodings import PALETTE_VERSION, ChosenEncodings, EncodingChoice, named_palette, palette_name_of
+from preprocessing.class_pictures import drawn_classes
 from preprocessing.clip_pair import ClipPair, Couple, Note, Timing
 from preprocessing.clips import ClipFrame, Pixels, clip_digest, find_clips
 from preprocessing.frame_matching import Read
 from preprocessing.matching import match_pictures
 from preprocessing.pairs import Outcome, Pair, Rejected
-from preprocessing.photos import rgb_photo, shown_photo
+from preprocessing.photos import read_photo, rgb_photo, shown_photo
 from preprocessing.places import FilesSource, Places, require_two
 from preprocessing.sizing import PairSize, PictureParameters, Placement, require_one_aspect
+from preprocessing.soft_colours import snap_soft
 
 __all__ = ["FramesBuilder", "FramesParameters"]
 
@@ -51,7 +54,6 @@ class FramesBuilder(ChosenEncodings):
     parameters: FramesParameters
 
     name = "frames"
-    version = 1
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
@@ -63,6 +65,10 @@ class FramesBuilder(ChosenEncodings):
                     f"Frames are 8-bit pictures, which {name} is not",
                     remedy="Name rgb, gray, Lab or a palette; `p2p build folders` keeps the depth of pictures",
                 )
+
+    @property
+    def version(self) -> int:
+        return PALETTE_VERSION if self.names_palette else 1
 
     def size_px(self) -> tuple[int, int]:
         height_px, width_px = self.parameters.crop_px or self.parameters.resize_px
@@ -101,7 +107,8 @@ class FramesBuilder(ChosenEncodings):
 
     def _opened(self, source: FilesSource) -> ClipPair:
         """Raises `RasterError` where a clip cannot be read, stands still, or shows another part of the scene than the other."""
-        pair = ClipPair(source.paths, self.parameters)
+        readers = [partial(_read, name) for name in (self.input_encoding, self.target_encoding)]
+        pair = ClipPair(source.paths, self.parameters, readers)
         require_one_aspect(("input", "the target"), *(clip.size_px for clip in pair.clips))
         pair.refuse_still()
         return pair
@@ -172,11 +179,18 @@ def _pixels(found: Read) -> Pixels:
     return found.pixels
 
 
+def _read(encoding_name: str, path: Path) -> Pixels:
+    """A numbered picture; one of class indices in the colours of the palette that the encoding names. Raises `RasterError`."""
+    own = palette_name_of(encoding_name)
+    drawn_HWC = None if own is None else drawn_classes(path, own)
+    return read_photo(path) if drawn_HWC is None else drawn_HWC
+
+
 def _shown(pixels_HWC: Pixels, encoding_name: str, placement: Placement) -> tuple[NDArray[np.uint8], int | None]:
     """What the pair shows of a frame; for a palette also how many pixels had another colour."""
-    kind = encoding(encoding_name)
-    if not kind.is_palette:
-        return kind.of_rgb(shown_photo(pixels_HWC, placement)), None
+    own = named_palette(encoding_name)
+    if own is None:
+        return encoding(encoding_name).of_rgb(shown_photo(pixels_HWC, placement)), None
     drawn_HWC = placement.shown(rgb_photo(pixels_HWC), resize_nearest)
-    snapped_HWC = kind.of_rgb(drawn_HWC)
+    snapped_HWC = snap_soft(drawn_HWC, own)
     return snapped_HWC, int((snapped_HWC != drawn_HWC).any(axis=-1).sum())

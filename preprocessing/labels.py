@@ -1,7 +1,7 @@
 """Pairs label picture -> photo, or the other way, from a directory of each. Legend: H W pixels, C bands.
 
 Label pictures show classes in the colours of a palette, or hold class indices: as the levels of gray pictures, or as the
-indices of PNGs with a palette of their own. Softened colours (JPEG) are snapped to the nearest of the palette, and counted.
+indices of PNGs with a palette of their own. Softened colours (JPEG) are snapped to the palette's (`soft_colours`), and counted.
 Colours in which a data set draws finer classes than the palette's count as the class they belong to (`palettes.OTHER_COLOURS`).
 Labels are resized by taking nearest pixels, so that no colour comes about that stands for no class.
 """
@@ -24,17 +24,16 @@ from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.protocol import full_window
 from p2p_core.rasters.registry import open_raster
 from preprocessing.align import resize_nearest
+from preprocessing.class_pictures import classes_of_indices
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.photos import read_photo, shown_photo
 from preprocessing.pictures import to_encoding
 from preprocessing.places import FilesSource, Places, require_two
 from preprocessing.sizing import PictureParameters, require_one_aspect, usual_size_px
+from preprocessing.soft_colours import NEAR_LEVELS, snap_soft
 
 __all__ = ["LabelsBuilder", "LabelsParameters"]
-
-_NEAR = 16  # levels a colour may be off in red, green and blue for JPEG's sake
-_IGNORED = 255  # what label pictures by index call pixels of no class, in Cityscapes and elsewhere
 
 
 class LabelsParameters(PictureParameters):
@@ -66,7 +65,7 @@ class LabelsBuilder:
     parameters: LabelsParameters
 
     name = "labels"
-    version = 1
+    version = 2
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
@@ -143,9 +142,9 @@ class LabelsBuilder:
         if raw_HWC.shape[-1] == 1:
             return self._palette.colours_of(raw_HWC[..., 0]), 0
         raw_HWC = in_own_colours(raw_HWC, self.parameters.palette)
-        labels_HWC = self._palette.snap(raw_HWC)
+        labels_HWC = snap_soft(raw_HWC, self._palette)
         levels_HW = np.abs(labels_HWC.astype(np.int16) - raw_HWC).max(axis=-1)
-        self._require_palette(float((levels_HW <= _NEAR).mean()))
+        self._require_palette(float((levels_HW <= NEAR_LEVELS).mean()))
         return labels_HWC, int((levels_HW > 0).sum())
 
     def _require_palette(self, near: float) -> None:
@@ -171,21 +170,7 @@ class LabelsBuilder:
         return to_encoding(pixels_HWC, "rgb", str(path))
 
     def _classes(self, indices: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-        """Raises `RasterError` for an index that is no class; 255 is void where the palette has such a class."""
-        own, name = self._palette, self.parameters.palette
+        """Raises as `classes_of_indices`."""
         ids = self.parameters.ids
-        by_label_ids = ids == "labelIds" or (ids == "by_name" and path.stem.endswith("labelIds"))
-        names = LABEL_IDS[name] if by_label_ids and name in LABEL_IDS else own.names
-        table = np.full(256, -1)
-        table[: len(names)] = [own.names.index(known) for known in names]
-        if own.void is not None:
-            table[_IGNORED] = own.void
-        classes: NDArray[np.int64] = table[indices]
-        if classes.min() < 0:
-            hint = "; its labelIds are read with ids=labelIds" if names is own.names and name in LABEL_IDS else ""
-            raise RasterError(
-                f"It holds class {indices[classes < 0].max()}; palette {name} has classes 0 to {len(names) - 1}{hint}",
-                remedy="Name another palette, or set by_index to false",
-                reason="class",
-            )
-        return classes.astype(np.uint8)
+        label_ids = ids == "labelIds" or (ids == "by_name" and path.stem.endswith("labelIds"))
+        return classes_of_indices(indices, self.parameters.palette, label_ids=label_ids)

@@ -94,8 +94,9 @@ def _require_all_splits(rule: LatitudeSplit, windows: Sequence[Window], fraction
     counts = Counter(rule.split_of(window) for window in windows)
     missing = [split for split in SPLITS if getattr(fractions, split) and not counts[split]]
     if missing:
+        than = f" than {rule.buffer_px} px, as --buffer-px 0" if rule.buffer_px else ""
         found = ", ".join(f"{counts[split]} {split}" for split in (*SPLITS, "buffer"))
         raise ConfigError(
             f"By latitude {' and '.join(missing)} would get none of {len(windows)} tiles ({found}): they lie in too few rows",
-            remedy="Choose a smaller buffer, smaller tiles or a smaller stride, a taller area, or split by block",
+            remedy=f"Choose a smaller buffer{than}, smaller tiles or a smaller stride, a taller area, or split by block",
         )

@@ -23,7 +23,6 @@ from p2p_core.files import sha256_json
 from p2p_core.geometry import TileGrid, Window, around_all
 from p2p_core.pairstore.layout import ROLES
 from p2p_core.rasters.grid import Bounds, Grid
-from p2p_core.rasters.images import IMAGE_SUFFIXES
 from p2p_core.rasters.protocol import Raster, full_window, grid_of
 from p2p_core.rasters.registry import is_xyz, source_digest
 from p2p_core.rasters.vector_file import is_vector
@@ -37,7 +36,7 @@ from preprocessing.quality import QualityRule
 from preprocessing.raster_encoding import require_fit
 from preprocessing.vector_maps import open_target, refuse_blended, require_palette_colours
 
-__all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule", "judge", "named"]
+__all__ = ["MapsBuilder", "MapsParameters", "MapsSource", "WaterRule", "judge", "named", "refuse_place_beside"]
 
 
 class WaterRule(Config):
@@ -103,7 +102,6 @@ class MapsBuilder(ChosenEncodings):
     parameters: MapsParameters
 
     name = "maps"
-    version = 2
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
@@ -112,6 +110,11 @@ class MapsBuilder(ChosenEncodings):
                 f"The maps builder takes two rasters, not {len(self.rasters)}", remedy="Give the input first, then the target"
             )
         refuse_blended(self.rasters, (self.input_encoding, self.target_encoding))
+
+    @property
+    def version(self) -> int:
+        """3 of measurements: what misses in some bands was blended, and counted as measured, before."""
+        return 2 if all(encoding(name).is_picture for name in (self.input_encoding, self.target_encoding)) else 3
 
     def size_px(self) -> tuple[int, int]:
         return self.parameters.tile_px, self.parameters.tile_px
@@ -180,7 +183,7 @@ class MapsBuilder(ChosenEncodings):
         return named(self.rasters)
 
     def _open_target(self) -> Raster:
-        _refuse_place_beside(self.rasters)
+        refuse_place_beside(self.rasters)
         # Of two trees TilesBuilder makes pairs; here the zoom is that of the one tree there may be.
         zoom = None if is_xyz(self.rasters[0]) and not is_vector(self.rasters[1]) else self.parameters.zoom
         return open_target(*self.rasters, zoom=zoom)
@@ -200,12 +203,12 @@ class MapsBuilder(ChosenEncodings):
             yield aligned, target, area
 
 
-def _refuse_place_beside(rasters: Sequence[Path]) -> None:
+def refuse_place_beside(rasters: Sequence[Path]) -> None:
     """A picture whose place is ignored would be stretched over ground that it does not show."""
     for raster in rasters:
-        if raster.suffix.lower() in IMAGE_SUFFIXES and (beside := place_beside(raster)):
+        if beside := place_beside(raster):
             raise RasterError(
-                f"{raster} lies where {beside.name} says, which is not read of pictures",
+                f"{raster} lies where {beside.name} says, which is read of GeoTIFFs alone",
                 remedy=f"Convert it to GeoTIFF: gdal_translate {raster.name} {raster.with_suffix('.tif').name}."
                 f" If its place does not matter, move {beside.name} away",
                 reason="unsupported",

@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from p2p_core.pairstore.layout import SPLITS
 from p2p_core.pairstore.schema import AssignedRecord, Settlement
 
-__all__ = ["FINGERPRINT_BYTES", "Policy", "fingerprint", "settlements"]
+__all__ = ["FINGERPRINT_BYTES", "Policy", "fingerprint", "settlements", "similarity"]
 
 Policy = Literal["move", "reject", "keep"]
 
@@ -44,6 +44,12 @@ Places = NDArray[np.intp]
 def fingerprint(input_HWC: NDArray[np.uint8], target_HWC: NDArray[np.uint8]) -> bytes:
     """RGB (H, W, 3) -> `FINGERPRINT_BYTES`."""
     return np.packbits(np.concatenate([_steps(input_HWC), _steps(target_HWC)])).tobytes()
+
+
+def similarity(one: bytes, other: bytes) -> float:
+    """Of two fingerprints, 0 to 1: bits in both over bits in either."""
+    bits, other_bits = int.from_bytes(one, "big"), int.from_bytes(other, "big")
+    return (bits & other_bits).bit_count() / max(1, (bits | other_bits).bit_count())
 
 
 def settlements(

@@ -6,7 +6,7 @@ All tiles of a picture have its source, so that a split by source keeps them tog
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from p2p_core.encodings import encoding
 from p2p_core.errors import ConfigError, RasterError
+from p2p_core.files import sha256_json
 from p2p_core.geometry import TileGrid
 from p2p_core.pairstore.layout import ROLES
+from p2p_core.rasters.world_file import place_beside
 from preprocessing.align import resize, resize_nearest
 from preprocessing.chosen_encodings import ChosenEncodings
-from preprocessing.maps import MapsParameters, judge
+from preprocessing.maps import MapsParameters, judge, refuse_place_beside
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.pictures import picture_size_px, read_halves, read_picture
@@ -64,15 +66,17 @@ class PlainTilesBuilder(ChosenEncodings):
         """Raises as `PairBuilder.sources`, and `PairingError` where names do not match."""
         if len(self.directories) == 2:
             found = [find_pictures(place, ending) for place, ending in zip(self.directories, self._endings, strict=True)]
-            return self._named.sources(match_pictures(found[0], found[1]), max_pairs=self._max_pairs)
-        pictures = find_pictures(self.directories[0])
-        return self._named.sources({name: (path,) for name, path in pictures.by_name.items()}, max_pairs=self._max_pairs)
+            matched: dict[str, tuple[Path, ...]] = dict(match_pictures(found[0], found[1]))
+        else:
+            matched = {name: (path,) for name, path in find_pictures(self.directories[0]).by_name.items()}
+        return [_with_places(source) for source in self._named.sources(matched, max_pairs=self._max_pairs)]
 
     def build(self, source: FilesSource) -> Iterator[Outcome]:
         if source.refused:
             yield source.refused
             return
         try:
+            refuse_place_beside(source.paths)
             input_HWC, target_HWC = self._read(source.paths)
             windows = list(self._grid(*target_HWC.shape[:2]))
             if not windows:
@@ -111,3 +115,9 @@ class PlainTilesBuilder(ChosenEncodings):
     def _grid(self, height_px: int, width_px: int) -> TileGrid:
         tile_px = self.parameters.tile_px
         return TileGrid(height_px, width_px, tile_px, self.parameters.stride_px or tile_px)
+
+
+def _with_places(source: FilesSource) -> FilesSource:
+    """One that is built again when a file that tells a picture's place is laid beside it or taken away."""
+    beside = [found.name for path in source.paths if (found := place_beside(path))]
+    return replace(source, digest=sha256_json([source.digest, beside])) if beside else source

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from p2p_core.encodings import encoding
 from p2p_core.errors import ConfigError, EmptySourceError, P2PError, RasterError
 from p2p_core.files import sha256_json
 from p2p_core.geometry import Window, around_all
@@ -20,8 +21,9 @@ from p2p_core.rasters.geotiff import reproject_bounds
 from p2p_core.rasters.grid import Bounds, Grid, window_bounds
 from p2p_core.rasters.protocol import grid_of
 from p2p_core.rasters.registry import open_raster, source_digest
+from p2p_core.rasters.world_file import place_beside
 from preprocessing.chosen_encodings import ChosenEncodings
-from preprocessing.maps import MapsBuilder, MapsParameters, MapsSource
+from preprocessing.maps import MapsBuilder, MapsParameters, MapsSource, refuse_place_beside
 from preprocessing.matching import find_pictures, match_pictures
 from preprocessing.pairs import Outcome, Rejected, SourceRef
 from preprocessing.places import Places, require_two
@@ -50,7 +52,6 @@ class ScenesBuilder(ChosenEncodings):
     parameters: MapsParameters
 
     name = "maps"
-    version = 1
     detector_weights_sha256 = None
 
     def __post_init__(self) -> None:
@@ -62,6 +63,11 @@ class ScenesBuilder(ChosenEncodings):
                 "`bounds` and `zoom` are of one raster, and many scenes are given",
                 remedy="Leave them out; to keep ground free, reserve it: --reserve",
             )
+
+    @property
+    def version(self) -> int:
+        """2 of measurements: what misses in some bands was blended, and counted as measured, before."""
+        return 1 if all(encoding(name).is_picture for name in (self.input_encoding, self.target_encoding)) else 2
 
     def size_px(self) -> tuple[int, int]:
         return self.parameters.tile_px, self.parameters.tile_px
@@ -122,8 +128,10 @@ class ScenesBuilder(ChosenEncodings):
             f"{role}/{path.relative_to(place).as_posix()}": source_digest(path)
             for role, path, place in zip(ROLES, paths, self.directories, strict=True)
         }
-        digest = sha256_json([files, self._grid.crs, self._grid.transform])
+        beside = [found.name for path in paths if (found := place_beside(path))]
+        digest = sha256_json([files, self._grid.crs, self._grid.transform, *beside])
         try:
+            refuse_place_beside(paths)
             if grid is None:
                 with open_raster(paths[1]) as target:
                     grid_of(target)  # says why

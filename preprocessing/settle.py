@@ -23,6 +23,8 @@ from p2p_core.pairstore.schema import AssignedRecord, PairRecord, Settlement
 from p2p_core.pairstore.shards import decode_pair
 from p2p_core.pairstore.writer import BucketCommit, BucketWriter, link_bucket, read_bucket
 from preprocessing.buckets import BucketTask, add_pair, build_bucket, reject_item
+from preprocessing.grouping import group_of
+from preprocessing.name_split import GroupSplit
 from preprocessing.near_duplicates import settlements
 from preprocessing.pairs import Pair, Rejected
 
@@ -40,6 +42,8 @@ def settle(tasks: Sequence[BucketTask], commits: Sequence[BucketCommit], executo
     rule = tasks[0].split_rule
     assigned = [record for commit in commits for record in commit.assigned]
     by_source, by_hash = rule.kind != "name", rule.kind != "directory"
+    if isinstance(rule, GroupSplit):  # what moves together is a group
+        assigned = [replace(record, source_id=group_of(record.source_id, rule.by) or "") for record in assigned]
     found = settlements(assigned, rule.near_duplicates, rule.min_similarity, by_source=by_source, by_hash=by_hash)
     if not found and not any(commit.settled for commit in commits):
         return root

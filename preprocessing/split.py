@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from itertools import product
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,13 +12,23 @@ from p2p_core.config import Config
 from p2p_core.files import stable_hash
 from p2p_core.geometry import Window
 from p2p_core.pairstore.layout import SPLITS
-from preprocessing.near_duplicates import Policy
+from preprocessing.name_split import (
+    DirectorySplit,
+    Fractions,
+    GroupSplit,
+    NameSplit,
+    SourceSplit,
+    Splittable,
+    directory_split,
+    split_order,
+)
 from preprocessing.pairs import Rejected
 
 __all__ = [
     "BlockSplit",
     "DirectorySplit",
     "Fractions",
+    "GroupSplit",
     "LatitudeSplit",
     "NameSplit",
     "SourceSplit",
@@ -29,103 +38,12 @@ __all__ = [
     "split_order",
 ]
 
-_HASH_RANGE = 2**64
-
-
-class Splittable(Protocol):
-    """What a rule looks at; `Pair` and `PairRecord` have it."""
-
-    @property
-    def pair_id(self) -> str: ...
-    @property
-    def source_id(self) -> str: ...
-    @property
-    def window(self) -> Window | None: ...
-    @property
-    def attributes(self) -> Mapping[str, str]: ...
-
-
-class Fractions(Config):
-    """The shares of the splits; they add up to 1."""
-
-    train: float = Field(default=0.8, ge=0, le=1)
-    val: float = Field(default=0.1, ge=0, le=1)
-    test: float = Field(default=0.1, ge=0, le=1)
-
-    @model_validator(mode="after")
-    def _add_up(self) -> Self:
-        if abs(self.train + self.val + self.test - 1) > 1e-6:
-            raise ValueError(f"the shares add up to {self.train + self.val + self.test:g}, not to 1")
-        return self
-
-    def at(self, place: float) -> str:
-        """The split at `place` in 0..1, when train, val and test lie one after the other."""
-        return "train" if place < self.train else "val" if place < self.train + self.val else "test"
-
-
-class _Groundless(Config):
-    """`near_duplicates` in several splits `move` to one, are rejected, or `keep` theirs (`near_duplicates.settlements`)."""
-
-    near_duplicates: Policy = "move"
-    min_similarity: float = Field(default=0.8, gt=0, le=1)
-
 
 class _ByPlace(Config):
     """A near duplicate cannot move to where its ground is not: it stays, unless near duplicates are to be rejected."""
 
     near_duplicates: Literal["reject", "keep"] = "keep"
     min_similarity: float = Field(default=0.8, gt=0, le=1)
-
-
-class NameSplit(_Groundless):
-    """By a hash of the pair's id: a picture keeps its split whatever else comes or goes. Shares hold on average."""
-
-    kind: Literal["name"] = "name"
-    fractions: Fractions = Fractions()
-    seed: int = 0
-
-    def assign(self, item: Splittable) -> str | Rejected:
-        return self.fractions.at(stable_hash(f"{self.seed}:{item.pair_id}") / _HASH_RANGE)
-
-
-class SourceSplit(_Groundless):
-    """By a hash of the source's id: all pairs of a clip go to one split, for its frames are nearly one picture.
-
-    A clip keeps its split whatever else comes or goes. Shares are of clips, and hold on average: a few clips may miss a split.
-    Clips of one camera share its view, so near duplicates stay unless asked: moving them could empty a split.
-    """
-
-    near_duplicates: Policy = "keep"
-    kind: Literal["source"] = "source"
-    fractions: Fractions = Fractions()
-    seed: int = 0
-
-    def assign(self, item: Splittable) -> str | Rejected:
-        return self.fractions.at(stable_hash(f"{self.seed}:{item.source_id}") / _HASH_RANGE)
-
-
-class DirectorySplit(_Groundless):
-    """As the sources lie: in directories called train, val and test."""
-
-    kind: Literal["directory"] = "directory"
-
-    def assign(self, item: Splittable) -> str | Rejected:
-        split = item.attributes.get("split")
-        if split in SPLITS:
-            return split
-        return Rejected(item.source_id, item.pair_id, "no_split", f"It lies in none of the directories {', '.join(SPLITS)}")
-
-
-def directory_split(name: str) -> str | None:
-    """The split whose directory a source of this name lies in, if it does."""
-    top, slash, _ = name.partition("/")
-    return top if slash and top in SPLITS else None
-
-
-def split_order(name: str) -> int:
-    """Of two sources with the same bytes the one in train stays, then val, then test."""
-    split = directory_split(name)
-    return SPLITS.index(split) if split else len(SPLITS)
 
 
 class BlockSplit(_ByPlace):
@@ -155,7 +73,7 @@ class BlockSplit(_ByPlace):
     ground: tuple[Window, ...] = ()
 
     def assign(self, item: Splittable) -> str | Rejected:
-        return _by_place(self, item, _DETAILS)
+        return _by_place(self, item)
 
     def split_of(self, window: Window) -> str:
         """The split of a tile at `window`, or the reason why it has none: outside, reserved or buffer."""
@@ -237,7 +155,7 @@ class LatitudeSplit(_ByPlace):
         return self
 
     def assign(self, item: Splittable) -> str | Rejected:
-        return _by_place(self, item, _BAND_DETAILS)
+        return _by_place(self, item)
 
     def split_of(self, window: Window) -> str:
         """The split of a tile at `window`, or the reason why it has none: reserved or buffer."""
@@ -262,25 +180,31 @@ class LatitudeSplit(_ByPlace):
         return min(southings), max(southings)
 
 
-_DETAILS = {
-    "outside": "It reaches outside the area that is split",
-    "reserved": "It lies within {rule.buffer_px} px of reserved ground",
-    "buffer": "Within {rule.buffer_px} px of it lie blocks of more than one split",
-}
+def _details(rule: BlockSplit | LatitudeSplit) -> dict[str, str]:
+    """By the reason why a tile is in no split."""
+    buffer_px = rule.buffer_px
+    line, blocks = "It lies on the line between two splits", "It lies on blocks of more than one split"
+    if buffer_px:
+        line, blocks = (
+            f"{line}, or within {buffer_px} px of it",
+            f"Within {buffer_px} px of it lie blocks of more than one split",
+        )
+    return {
+        "outside": "It reaches outside the area that is split",
+        "reserved": f"It lies within {buffer_px} px of reserved ground" if buffer_px else "It lies on reserved ground",
+        "buffer": blocks if isinstance(rule, BlockSplit) else line,
+    }
 
-_BAND_DETAILS = {
-    "reserved": _DETAILS["reserved"],
-    "buffer": "It lies on the line between two splits, or within {rule.buffer_px} px of it",
-}
 
-
-def _by_place(rule: BlockSplit | LatitudeSplit, item: Splittable, details: Mapping[str, str]) -> str | Rejected:
+def _by_place(rule: BlockSplit | LatitudeSplit, item: Splittable) -> str | Rejected:
     if item.window is None:
         return Rejected(item.source_id, item.pair_id, "no_place", f"A split by {rule.kind} needs tiles that have a place")
     split = rule.split_of(item.window)
     if split in SPLITS:
         return split
-    return Rejected(item.source_id, item.pair_id, split, details[split].format(rule=rule), item.window)
+    return Rejected(item.source_id, item.pair_id, split, _details(rule)[split], item.window)
 
 
-SplitRule = Annotated[NameSplit | SourceSplit | DirectorySplit | BlockSplit | LatitudeSplit, Field(discriminator="kind")]
+SplitRule = Annotated[
+    NameSplit | SourceSplit | GroupSplit | DirectorySplit | BlockSplit | LatitudeSplit, Field(discriminator="kind")
+]

@@ -47,15 +47,17 @@ def drift_limits(check: bool, settings: Sequence[str]) -> DriftLimits | None:
     return with_settings(DriftLimits(), own) if check or own else None
 
 
-def fitting_split(builder: str, sources: Sequence[Path]) -> Literal["block", "directory", "name", "source"]:
+def fitting_split(
+    builder: str, sources: Sequence[Path], group_by: str | None = None
+) -> Literal["block", "directory", "name", "source"]:
     """By geographic block for rasters; as the folders lie where they are called train, val and test; frames by clip.
 
-    Tiles of plain pictures have no place, and stay together.
+    Tiles of plain pictures have no place, and stay together. Whoever groups names does not mean directories.
     """
     plain = builder == "maps" and isinstance(BUILDERS[builder].make(tuple(sources), MapsParameters()), PlainTilesBuilder)
     if builder == "maps" and not plain:
         return "block"
-    if any((sources[0] / split).is_dir() for split in SPLITS):
+    if group_by in (None, "none") and any((sources[0] / split).is_dir() for split in SPLITS):
         return "directory"
     return "source" if builder == "frames" or plain else "name"
 

@@ -42,6 +42,15 @@ def build(
         list[str] | None, typer.Option(metavar="W,S,E,N", help="Ground no pair may touch, in the target's CRS. Repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another split; not for latitude and directory.")] = 0,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="prefix|directory|REGEX|none",
+            help="What lies in one split together, by names. prefix: what stands before their last number, as in frames of one"
+            " clip, 0001TP_006690; prefix:100: that, in stretches of 100 numbers; directory; or what the parentheses of a"
+            " regular expression match. With none, no hint tells of frames on both sides.",
+        ),
+    ] = None,
     near_duplicates: Annotated[
         Literal["auto", "move", "reject", "keep"],
         typer.Option(
@@ -101,6 +110,7 @@ def build(
       p2p build maps maps/train --out pairs --set input_side=right --set tile_px=256
       p2p build folders A/ B/ --out pairs --set input_suffix=_A --set target_suffix=_B
       p2p build folders facades/ --out pairs --set resize_px=[256,256] --set jitter_px=30
+      p2p build labels frames/ masks/ --out pairs --set palette=camvid --group-by prefix   # a clip's frames stay together
       p2p build labels train/ trainannot/ --out pairs --set palette=camvid --set resize_px=[256,256]
       p2p build holes photos/ --out pairs --set area_share=0.25
       p2p build holes photos/ --out pairs --set hole=random --set area_share=0.3 --set seed=7 --set fill=[255,255,255]
@@ -139,8 +149,9 @@ def build(
         out=out,
         parameters=builder_parameters(builder, len(sources), settings or ()),
         split=SplitRequest(
-            kind=fitting_split(builder, sources) if split == "auto" else split,
+            kind=fitting_split(builder, sources, group_by) if split == "auto" else split,
             fractions=None if fractions is None else parse_fractions(fractions),
+            group_by=group_by,
             seed=seed,
             block_px=block_px,
             buffer_px=buffer_px,
@@ -154,6 +165,8 @@ def build(
     )
     made = build_stage(request)
     print(f"{out}: {tell_build(made)}{'; unchanged' if made.unchanged else ''}\ndataset {made.digest}")
+    for hint in made.hints:
+        print(f"hint: {hint}")
     for rejected in one_of_each_reason(made):
         print(f"rejected as {rejected.reason}, for one: {rejected.item}: {rejected.detail}")
 

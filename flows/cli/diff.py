@@ -72,7 +72,9 @@ def _side(version: ComparedVersion) -> str:
 def _kinds(found: StoreDiff) -> dict[str, Sequence[str]]:
     moves = {"moved": found.moved, "renamed": found.renamed}
     return {
-        "settings changed": [f"{setting.name}: {setting.before} -> {setting.after}" for setting in found.settings],
+        f"setting{'' if len(found.settings) == 1 else 's'} changed": [
+            f"{setting.name}: {setting.before} -> {setting.after}" for setting in found.settings
+        ],
         **{
             kind: [f"{pair.was_id} ({pair.was_split}) -> {pair.pair_id} ({pair.split})" for pair in pairs]
             for kind, pairs in moves.items()

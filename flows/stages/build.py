@@ -13,7 +13,7 @@ from p2p_core.card.card import write_card
 from p2p_core.config import Config, replace
 from p2p_core.errors import UsageError
 from p2p_core.geometry import Window
-from p2p_core.pairstore.layout import SPLITS, StoreLayout
+from p2p_core.pairstore.layout import ROLES, SPLITS, StoreLayout
 from p2p_core.pairstore.reader import PairStore
 from p2p_core.pairstore.schema import RejectedRecord
 from p2p_core.progress import ProgressLine
@@ -21,7 +21,9 @@ from p2p_core.rasters.grid import Bounds
 from preprocessing.build import BuildSummary, build_dataset
 from preprocessing.builders import BUILDERS, BuilderKind
 from preprocessing.drift import DriftLimits, StoreDrift, refuse_drift
+from preprocessing.folders import FoldersBuilder
 from preprocessing.frames import FramesBuilder
+from preprocessing.hints import hint_of_buffer, hint_of_classes, hint_of_frames, hint_of_groups
 from preprocessing.latitude import PAPER_FRACTIONS, PlacedTiles, latitude_split
 from preprocessing.maps import MapsBuilder
 from preprocessing.near_duplicates import Policy
@@ -33,6 +35,7 @@ from preprocessing.split import (
     BlockSplit,
     DirectorySplit,
     Fractions,
+    GroupSplit,
     LatitudeSplit,
     NameSplit,
     SourceSplit,
@@ -51,6 +54,9 @@ class SplitRequest(Config):
             sources lie, `block` by geographic block, `latitude` in bands from north to south, train and test on the two
             sides of the median as in the paper.
         fractions: the shares; the default of each kind unless given. `directory` knows none.
+        group_by: of `name` and `source`, what keeps sources together (`grouping.group_of`): `prefix`, as frames of one clip,
+            `prefix:100`, `directory`, or a regular expression; `none` for nothing. Unless given nothing either, but where
+            frames of clips seem to lie on both sides a hint says so.
         seed: of `name`, `source` and `block`.
         block_px: of `block`, in the target's pixels.
         buffer_px: of `block` (0 unless given) and `latitude` (half a tile), in the target's pixels.
@@ -64,6 +70,7 @@ class SplitRequest(Config):
 
     kind: Literal["name", "source", "directory", "block", "latitude"] = "name"
     fractions: Fractions | None = None
+    group_by: str | None = None
     seed: int = 0
     block_px: int = Field(1024, ge=1)
     buffer_px: int | None = Field(None, ge=0)
@@ -127,7 +134,7 @@ def build(request: BuildRequest) -> BuildSummary:
             admit=admit,
             describe=lambda store: write_card(store, request.about),
         )
-    return replace(made, drift=drifts[0]) if drifts else made
+    return replace(made, drift=drifts[0] if drifts else None, hints=_hints(request.split, rule, builder, made))
 
 
 def _refuse_store_in_source(request: BuildRequest) -> None:
@@ -148,6 +155,26 @@ def tell_build(made: BuildSummary) -> str:
     told += f"; {made.num_moved} moved to the split of a near duplicate" if made.num_moved else ""
     empty = [split for split in SPLITS if not made.counts.get(split)]
     return told + (f"; nothing in {' and '.join(empty)}: another --split, --fractions or --seed may help" if empty else "")
+
+
+def _hints(asked: SplitRequest, rule: SplitRule, builder: PairBuilder[Any], made: BuildSummary) -> tuple[str, ...]:
+    found = []
+    if isinstance(builder, FoldersBuilder | FramesBuilder):
+        encodings = builder.input_encoding, builder.target_encoding
+        endings = (builder.parameters.input_suffix, builder.parameters.target_suffix)
+        if isinstance(builder, FramesBuilder):
+            places, endings = builder.places, ("", "")  # those are of clips' names
+        else:
+            places = builder.directories if len(builder.directories) == 2 else ()
+        for place, *of_side in zip(places, endings, encodings, ROLES, strict=False):
+            found.append(hint_of_classes(place, *of_side))
+    if isinstance(rule, NameSplit | SourceSplit) and asked.group_by is None:
+        found.append(hint_of_frames(PairStore.open(made.version_path)))
+    if isinstance(rule, GroupSplit):
+        found.append(hint_of_groups(PairStore.open(made.version_path), rule.by))
+    if isinstance(rule, LatitudeSplit) and asked.buffer_px is None:
+        found.append(hint_of_buffer(made.rejected.get("buffer", 0), sum(made.counts.values()), rule.buffer_px))
+    return tuple(filter(None, found))
 
 
 def one_of_each_reason(made: BuildSummary) -> tuple[RejectedRecord, ...]:
@@ -179,6 +206,8 @@ def _split_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
 
 
 def _bare_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
+    if request.group_by not in (None, "none") and request.kind not in ("name", "source"):
+        raise UsageError(f"A split by {request.kind} knows no groups of names", remedy="Leave out --group-by, or --split name")
     if request.kind == "directory" and request.fractions:
         raise UsageError("Directories decide the shares of a split by directory", remedy="Leave out --fractions")
     if request.kind in ("name", "source", "directory"):
@@ -203,7 +232,9 @@ def _bare_rule(request: SplitRequest, builder: PairBuilder[Any]) -> SplitRule:
     )
 
 
-def _groundless_split(request: SplitRequest, builder: PairBuilder[Any]) -> NameSplit | SourceSplit | DirectorySplit:
+def _groundless_split(
+    request: SplitRequest, builder: PairBuilder[Any]
+) -> NameSplit | SourceSplit | GroupSplit | DirectorySplit:
     if request.reserved or request.buffer_px:
         raise UsageError(
             f"A split by {request.kind} knows no ground: it would ignore what is to be reserved or left out",
@@ -212,6 +243,8 @@ def _groundless_split(request: SplitRequest, builder: PairBuilder[Any]) -> NameS
     if request.kind == "directory":
         return DirectorySplit()
     fractions = request.fractions or Fractions()
+    if request.group_by not in (None, "none"):
+        return GroupSplit(by=request.group_by, fractions=fractions, seed=request.seed)
     if request.kind == "source":
         return SourceSplit(fractions=fractions, seed=request.seed)
     for kind, of_one, parts in ((FramesBuilder, "clip", "frames"), (PlainTilesBuilder, "picture", "tiles")):

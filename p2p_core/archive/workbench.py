@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from p2p_core.archive.job import PinnedJob
-from p2p_core.archive.nodata import hidden_pixels, mark_nodata
+from p2p_core.archive.nodata import has_mask, hidden_pixels, mark_nodata, show_mask
 from p2p_core.archive.plan import mirrored_window
 from p2p_core.errors import BundleError
 from p2p_core.geometry import Window
@@ -52,7 +52,9 @@ class Workbench:
             RasterError: the source is damaged there.
         """
         mirrored = mirrored_window(window, self.job.height_px, self.job.width_px)
-        pixels_HWC = self._raster.read(mirrored.source)
+        pixels_HWC, measured_HW = self._raster.read_measured(mirrored.source)
+        if self.job.nodata is not None and has_mask(self._raster):
+            show_mask(pixels_HWC, measured_HW, self.job.nodata)
         return mirrored.take(pixels_HWC), pixels_HWC
 
     def forward(self, window_HWC: NDArray[Any]) -> NDArray[Any]:

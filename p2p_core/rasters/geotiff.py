@@ -97,7 +97,7 @@ class DatasetRaster(Raster):
         with _gdal_errors(self.name):
             pixels_CHW = self._dataset.read(window=place)
             mask_HW = self._dataset.dataset_mask(window=place) if self.has_mask else None
-        measured_HW = measured_pixels(pixels_CHW, self._nothing, axis=0) if mask_HW is None else mask_HW != 0
+        measured_HW = measured_pixels(pixels_CHW, self._nothing, self.dtype, axis=0) if mask_HW is None else mask_HW != 0
         if self.dtype != self._read_dtype:
             np.floor(pixels_CHW + np.float32(0.5), out=pixels_CHW)
         if self._nothing != self.nodata:
@@ -144,7 +144,6 @@ def warped(
         source = DatasetRaster(str(path), dataset, resources)
         _require_overlap(source, grid)
         scale_x, scale_y = source_px_per_grid_px(grid_of(source), grid)
-        name = resampling or choose_resampling(scale_x, scale_y)
         small_integers = source.dtype.kind in "ui" and source.dtype.itemsize <= 2
         nothing = _UNMEASURED if small_integers else _UNMEASURED_FLOAT if source.dtype.kind == "f" else source.nodata
         view = WarpedVRT(
@@ -153,12 +152,14 @@ def warped(
             transform=rasterio.Affine(*transform),
             height=height_px,
             width=width_px,
-            resampling=Resampling[name],
+            resampling=Resampling[resampling or choose_resampling(scale_x, scale_y)],
             tolerance=_EXACT_PX,
             dtype="float32" if small_integers else None,
             nodata=nothing,
             XSCALE=repr(min(1.0, 1 / scale_x)),
             YSCALE=repr(min(1.0, 1 / scale_y)),
+            # Otherwise a value of nodata is blended into its neighbours where another band of its pixel holds a measurement.
+            **({} if source.dtype == np.uint8 else {"UNIFIED_SRC_NODATA": "NO"}),
         )
         return DatasetRaster(source.name, resources.enter_context(view), resources, warped_from=source)
 

@@ -45,9 +45,9 @@ class Raster(Protocol):
         ...
 
     def read_measured(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """As `read`, and (height, width): which pixels hold a measurement, so not `nodata` in all bands. Raises as `read`."""
+        """As `read`, and (height, width): which pixels hold a measurement (`measured_pixels`). Raises as `read`."""
         pixels = self.read(window)
-        return pixels, measured_pixels(pixels, self.nodata)
+        return pixels, measured_pixels(pixels, self.nodata, self.dtype)
 
     def close(self) -> None: ...
 
@@ -58,12 +58,18 @@ class Raster(Protocol):
         self.close()
 
 
-def measured_pixels(pixels: NDArray[Any], nodata: float | None, *, axis: int = -1) -> NDArray[np.bool_]:
-    """Which are not `nodata`, a number or NaN, in all bands; those lie along `axis`."""
+def measured_pixels(pixels: NDArray[Any], nodata: float | None, dtype: np.dtype[Any], *, axis: int = -1) -> NDArray[np.bool_]:
+    """Which pixels are measured in full: no band, along `axis`, is `nodata`, a number or NaN.
+
+    Of 8-bit pictures those that are not `nodata` in all bands: 0 in one of them is a pure colour.
+
+    Args:
+        dtype: the source's; of a warped view pixels have another.
+    """
     if nodata is None:
         return np.ones(np.delete(pixels.shape, axis), np.bool_)
     nothing = np.isnan(pixels) if math.isnan(nodata) else pixels == nodata
-    measured: NDArray[np.bool_] = ~nothing.all(axis=axis)
+    measured: NDArray[np.bool_] = ~(nothing.all(axis=axis) if dtype == np.uint8 else nothing.any(axis=axis))
     return measured
 
 

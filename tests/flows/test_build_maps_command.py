@@ -37,7 +37,10 @@ def test_a_split_by_latitude_from_the_shell_keeps_train_north_and_test_south_of_
 ) -> None:
     command = ["build", "maps", *rasters, "--out", str(tmp_path / "pairs"), "--set", "tile_px=16", "--split", "latitude"]
     assert run(command) == 0
-    assert "by latitude" not in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "by latitude" not in told.err
+    assert "hint: 9 of 30 tiles lie on the lines between splits, or within 8 px, half a tile, of them" in told.out
+    assert "--buffer-px sets that" in told.out
     store = PairStore.open(tmp_path / "pairs")
     rows = {split: {r.window.y_px for r in store.pairs if r.split == split and r.window} for split in ("train", "val", "test")}
     assert rows == {"train": {0, 16}, "val": {48}, "test": {96, 112, 128, 144}}  # half a tile beside each line is left out
@@ -45,6 +48,7 @@ def test_a_split_by_latitude_from_the_shell_keeps_train_north_and_test_south_of_
     assert smallest_gap_px(store.pairs) == 16
     assert run([*command, "--buffer-px", "0", "--fractions", "0.5,0.3,0.2"]) == 0
     assert PairStore.open(tmp_path / "pairs").manifest.counts == {"train": 15, "val": 9, "test": 6}
+    assert "hint: " not in capsys.readouterr().out
 
 
 def test_two_trees_of_tiles_from_the_shell_pair_what_both_have_and_name_what_one_lacks(

@@ -48,7 +48,7 @@ def test_a_pictures_number_is_its_frames(tmp_path, save_clip, save_numbered, num
     builder = frames(tmp_path, first_number=first)
     assert numbers(builder) == [(number, number) for number in (0, 1, 2, 5, 6, 9, 10, 11)]
     assert rejected(builder) == [("face one", "unmatched")]
-    assert "4 of the 12 frames of the target have none of their number in the input" in details(builder)
+    assert "4 of the 12 frames of the target, the first 3, have none of their number in the input" in details(builder)
     pair = outcomes(builder)[4]
     assert isinstance(pair, Pair)
     assert pair.pair_id == "face one/000000.240000s"
@@ -68,7 +68,9 @@ def test_pictures_beyond_a_videos_end_have_no_counterpart(tmp_path, save_clip, s
     for number in (2, 3, 4, 9):
         save_numbered(tmp_path / "A" / "a" / f"{number}.png", number - 1)
     assert numbers(frames(tmp_path)) == [(1, 1), (2, 2)]
-    assert "2 of the 4 frames of the input have none of their number in the target" in details(frames(tmp_path))
+    assert "2 of the 4 frames of the input, the first 4.png, have none of their number in the target" in details(
+        frames(tmp_path)
+    )
 
 
 def test_two_pictures_of_one_number_are_refused(tmp_path, save_clip, save_numbered) -> None:

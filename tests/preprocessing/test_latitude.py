@@ -207,6 +207,8 @@ def test_tiles_in_too_few_rows_are_refused_with_the_counts(name: str) -> None:
     tiles = Tiles(Grid("EPSG:4326", (0.01, 0, 10, 0, -0.01, 50), 10 * rows, 90), 10, 10)
     with pytest.raises(ConfigError, match=rf"By latitude .* would get none of {9 * rows} tiles \(0 train, .*smaller buffer"):
         latitude_split(tiles, buffer_px=0)
+    with pytest.raises(ConfigError, match="Choose a smaller buffer than 5 px, as --buffer-px 0, smaller tiles"):
+        latitude_split(tiles)
     with pytest.raises(ConfigError, match="Give both of them a share"):
         latitude_split(tiles, fractions=Fractions(train=0.5, val=0.5, test=0))
 

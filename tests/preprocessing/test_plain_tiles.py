@@ -141,3 +141,21 @@ def test_the_papers_maps_are_cut_to_four_tiles_a_picture(shared_data, tmp_path) 
     assert isinstance(pair, Pair)
     assert np.array_equal(pair.input_HWC, whole[256:512, 600:856])
     assert np.array_equal(pair.target_HWC, whole[256:512, :256])
+
+
+def test_a_picture_with_a_place_beside_it_is_rejected_for_it_would_be_ignored(tmp_path, picture, save_picture) -> None:
+    """As `maps` refuses two such rasters; and it is built again when that file has gone."""
+    for place in ("A", "B"):
+        for i in range(3):
+            save_picture(tmp_path / place / f"{i}.png", picture(32, 32, i + 10 * (place == "B")))
+    sources = [str(tmp_path / "A"), str(tmp_path / "B")]
+    command = ["build", "maps", *sources, "--set", "tile_px=16", "--out", str(tmp_path / "pairs")]
+    beside = tmp_path / "A" / "1.PGW"
+    beside.write_text("1\n0\n0\n-1\n10\n50\n")
+    assert run(command) == 0
+    rejected = {record.item: record for record in PairStore.open(tmp_path / "pairs").rejected}
+    assert rejected.keys() == {"1"}
+    assert rejected["1"].detail == "input/1.png lies where 1.PGW says, which is read of GeoTIFFs alone"
+    beside.unlink()
+    assert run(command) == 0
+    assert not PairStore.open(tmp_path / "pairs").rejected

@@ -16,6 +16,7 @@ import rasterio
 import rasterio.warp
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from flows.stages.build import BuildRequest, SplitRequest, build
 from p2p_core.errors import ConfigError, EmptySourceError, PairingError
@@ -275,3 +276,22 @@ def test_kept_tiles_of_sparse_ground_are_two_buffers_apart(corners, buffer_px, b
     gap_px = smallest_gap_px(kept)
     assert gap_px is None or gap_px >= 2 * buffer_px
     assert "outside" not in {record.split for record in records}
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["input", "target"])
+def test_a_picture_among_scenes_with_a_place_beside_it_is_rejected_with_that_reason(scenes, side) -> None:
+    scene = next(iter(SCENES))
+    picture = (scenes[side] / f"{scene}.tif").with_suffix(".png")
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 90, 3), dtype=np.uint8)).save(picture)
+    (scenes[side] / f"{scene}.tif").unlink()
+    before = {source.digest for source in builder_of(scenes).sources() if source.scene == scene}
+    picture.with_suffix(".pgw").write_text("10\n0\n0\n-10\n400000\n5500000\n")
+    builder = builder_of(scenes)
+    found = outcomes(builder)[scene]
+    assert isinstance(found, Rejected)
+    role = ("input", "target")[side]
+    assert (found.reason, found.detail) == (
+        "unsupported",
+        f"{role}/{scene}.png lies where {scene}.pgw says, which is read of GeoTIFFs alone",
+    )
+    assert before.isdisjoint(source.digest for source in builder.sources()), "so it is built again when that file goes"

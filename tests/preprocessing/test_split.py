@@ -226,3 +226,15 @@ def test_directories_decide_and_what_lies_in_none_is_rejected() -> None:
 def test_shares_that_do_not_add_up_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"add up to 1\.2"):
         Fractions.parse({"train": 0.8, "val": 0.2, "test": 0.2}, where="--fractions")
+
+
+@pytest.mark.parametrize(
+    ("buffer_px", "detail"),
+    [(0, "It lies on blocks of more than one split"), (2, "Within 2 px of it lie blocks of more than one split")],
+)
+def test_a_tile_between_blocks_is_told_with_the_buffer_only_where_there_is_one(buffer_px: int, detail: str) -> None:
+    rule = BlockSplit(
+        area=Window(0, 0, 40, 40), block_px=10, buffer_px=buffer_px, fractions=Fractions(train=0.5, val=0.5, test=0)
+    )
+    found = [rule.assign(Item("p", window=Window(y_px, 5, 10, 10))) for y_px in range(30)]
+    assert {item.detail for item in found if isinstance(item, Rejected)} == {detail}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from numpy.typing import NDArray
 
@@ -166,3 +167,22 @@ def test_an_output_is_a_raster_with_the_sources_place(make_job: JobFactory, scen
     with open_raster(job.output) as output, open_raster(scene_path) as source:
         assert (output.crs, output.transform) == (source.crs, source.transform) == ("EPSG:4326", source.transform)
         assert (output.height_px, output.width_px, output.bands) == (230, 300, 3)
+
+
+def test_what_a_geotiffs_own_mask_hides_is_nodata_of_the_output_and_black_beside_it_is_not(
+    make_job: JobFactory, tmp_path: Path, scene_HWC: NDArray[np.uint8], write_scene: Callable[..., Path], read_image: ReadImage
+) -> None:
+    pixels_HWC = scene_HWC.copy()
+    hidden_HW = np.zeros(pixels_HWC.shape[:2], bool)
+    hidden_HW[40:80, 30:150] = True
+    pixels_HWC[100:110, 100:110] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        source = write_scene(tmp_path / "masked.tif", pixels_HWC)
+        with rasterio.open(source, "r+") as dataset:
+            dataset.write_mask(~hidden_HW)
+    job = make_job(source=source)
+    translate_archive(job)
+    with open_raster(job.output) as raster:
+        assert raster.nodata == 0
+    assert np.array_equal((read_image(job.output) == 0).all(axis=-1), hidden_HW)
+    assert check_seams(job.output).max_difference <= 1
