@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from p2p_core.errors import ConfigError
+from p2p_core.errors import ConfigError, P2PError
 
 __all__ = ["Config", "replace", "with_settings"]
 
@@ -19,14 +19,18 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], *, where: str) -> Self:
-        """Validate plain values (from JSON, say). `where` names their place in the message."""
+    def parse(cls, values: Mapping[str, Any], *, where: str, error: type[P2PError] = ConfigError) -> Self:
+        """Validate plain values (from JSON, say). `where` names their place in the message.
+
+        Raises:
+            `error`: a user's values are wrong usage, a `ConfigError`; a file that a program wrote is bad data instead.
+        """
         try:
             return cls.model_validate(values)
-        except ValidationError as error:
-            details = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors())
+        except ValidationError as invalid:
+            details = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in invalid.errors())
             known = ", ".join(cls.model_fields)
-            raise ConfigError(f"{where} is not a valid {cls.__name__}: {details}", remedy=f"Known keys are: {known}") from None
+            raise error(f"{where} is not a valid {cls.__name__}: {details}", remedy=f"Known keys are: {known}") from None
 
 
 C = TypeVar("C", bound=Config)

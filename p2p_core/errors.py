@@ -64,8 +64,8 @@ class UsageError(P2PError):
     exit_code = 2
 
 
-class ConfigError(P2PError):
-    """A configuration value is unknown, misspelt or out of range."""
+class ConfigError(UsageError):
+    """A configuration value that a user gave is unknown, misspelt, out of range or does not fit the data."""
 
 
 class RasterError(P2PError):

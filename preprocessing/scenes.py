@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from p2p_core.encodings import encoding
-from p2p_core.errors import ConfigError, EmptySourceError, P2PError, RasterError
+from p2p_core.errors import ConfigError, EmptySourceError, P2PError, RasterError, SizeMismatchError
 from p2p_core.files import sha256_json
 from p2p_core.geometry import Window, around_all
 from p2p_core.pairstore.layout import ROLES
@@ -211,7 +211,10 @@ class ScenesBuilder(ChosenEncodings):
     def _grid(self) -> Grid:
         first = next(iter(self._placed.values()))
         crs = self.parameters.ground_crs or first.crs
-        there = reproject_bounds(first.bounds, first.crs, crs)
+        try:
+            there = reproject_bounds(first.bounds, first.crs, crs)
+        except SizeMismatchError as error:
+            raise ConfigError(error.problem, remedy="Choose a ground_crs that the scenes lie in") from error
         if crs == first.crs:
             a, e = abs(first.transform[0] or first.transform[1]), abs(first.transform[4] or first.transform[3])
         else:
@@ -225,7 +228,7 @@ class ScenesBuilder(ChosenEncodings):
         for scene, grid in self._placed.items():
             try:
                 there = reproject_bounds(grid.bounds, grid.crs, self._grid.crs)
-            except ConfigError:  # will be rejected as `no_place`
+            except SizeMismatchError:  # will be rejected as `no_place`
                 continue
             if there.west < there.east:  # else it lies across the antimeridian of that CRS
                 inside[scene] = grid

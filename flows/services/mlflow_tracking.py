@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from flows.services.mlflow_client import connect, experiment_id, mlflow_errors
 from flows.services.mlflow_dataset import training_dataset
 from p2p_core.config import Config
-from p2p_core.errors import ServiceError
+from p2p_core.errors import CheckpointError, ServiceError
 from p2p_core.files import write_json
 from p2p_core.pairstore.reader import PairStore
 
@@ -46,7 +46,7 @@ class RunRecord(Config):
 
 def read_run_record(run_dir: Path) -> RunRecord | None:
     path = run_dir / _RECORD
-    return RunRecord.parse(json.loads(path.read_bytes()), where=str(path)) if path.exists() else None
+    return RunRecord.parse(json.loads(path.read_bytes()), where=str(path), error=CheckpointError) if path.exists() else None
 
 
 def start_run(tracking_uri: str, experiment: str, run_dir: Path, *, tags: Mapping[str, str]) -> tuple[MlflowClient, str]:

@@ -26,7 +26,7 @@ from flows.services.training_protocol import (
     TrainingRequest,
 )
 from p2p_core.config import replace, with_settings
-from p2p_core.errors import P2PError, UsageError
+from p2p_core.errors import CheckpointError, P2PError, UsageError
 from p2p_core.files import write_json
 
 if TYPE_CHECKING:  # mlflow and torch take seconds to import; a request that is wrong is refused before
@@ -123,7 +123,7 @@ def _begun_with(request: TrainingRequest) -> RunConfig | None:
     path = request.run_dir / "config.json"
     if not (request.resume and request.settings is None and path.exists()):
         return None
-    config = RunConfig.parse(json.loads(path.read_bytes()), where=str(path))
+    config = RunConfig.parse(json.loads(path.read_bytes()), where=str(path), error=CheckpointError)
     if config.recipe != request.recipe:
         raise UsageError(
             f"{request.run_dir} holds a run of recipe {config.recipe}, not {request.recipe}",
@@ -172,7 +172,7 @@ def _budget(request: TrainingRequest, config: RunConfig) -> Budget:
 
 
 def _known_budget(path: Path) -> Budget:
-    return Budget.parse(json.loads(path.read_bytes()), where=str(path))
+    return Budget.parse(json.loads(path.read_bytes()), where=str(path), error=CheckpointError)
 
 
 def _within(config: RunConfig, budget: Budget) -> RunConfig:

@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import Field
 
 from p2p_core.config import Config
-from p2p_core.errors import ConfigError, OutputError
+from p2p_core.errors import OutputError
 from p2p_core.files import locked, output_errors, sha256_json, write_json
 
 __all__ = ["Done", "Previous", "Step", "StepBook", "sole_use", "timed"]
@@ -109,14 +109,15 @@ class StepBook:
             return {}
         try:
             values = json.loads(self._path.read_bytes())
-            return {name: _Entry.parse(entry, where=f"{self._path}: {name}") for name, entry in values.items()}
-        except (ValueError, AttributeError, ConfigError) as error:
+            entries = values.items()
+            return {name: _Entry.parse(entry, where=f"{self._path}: {name}", error=OutputError) for name, entry in entries}
+        except (ValueError, AttributeError, OutputError) as error:
             raise self._damaged(error) from error
 
     def _parse(self, kind: type[R], entry: _Entry) -> R:
         try:
-            return kind.parse(entry.result, where=str(self._path))
-        except ConfigError as error:
+            return kind.parse(entry.result, where=str(self._path), error=OutputError)
+        except OutputError as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> OutputError:

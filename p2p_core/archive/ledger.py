@@ -15,7 +15,7 @@ from p2p_core.archive.job import PinnedJob
 from p2p_core.archive.plan import ArchivePlan, Block
 from p2p_core.archive.store import OutputStore, read_json
 from p2p_core.config import Config
-from p2p_core.errors import ConfigError, LedgerError
+from p2p_core.errors import LedgerError
 from p2p_core.files import output_errors, sha256_file, sha256_json, write_json
 
 __all__ = ["BlockFailure", "BlockRecord", "Ledger", "RunMark", "Survey"]
@@ -102,7 +102,7 @@ class Ledger:
 
     def read_run(self) -> RunMark | None:
         values = read_json(self._run)
-        return None if values is None else RunMark.parse(values, where=str(self._run))
+        return None if values is None else RunMark.parse(values, where=str(self._run), error=LedgerError)
 
     def withdraw(self, block: Block) -> None:
         """Take back the block's record before its shard is written anew."""
@@ -170,15 +170,15 @@ class Ledger:
     def _record(self, block: Block) -> BlockRecord | None:
         path = self._path(self._blocks, block)
         try:  # a damaged record commits nothing: the block is done again
-            return BlockRecord.parse(read_json(path) or {}, where=str(path))
-        except (LedgerError, ConfigError):
+            return BlockRecord.parse(read_json(path) or {}, where=str(path), error=LedgerError)
+        except LedgerError:
             return None
 
     def _failure(self, block: Block) -> BlockFailure | None:
         path = self._path(self._failed, block)
         try:
-            failure = BlockFailure.parse(read_json(path) or {}, where=str(path))
-        except (LedgerError, ConfigError):
+            failure = BlockFailure.parse(read_json(path) or {}, where=str(path), error=LedgerError)
+        except LedgerError:
             return None
         return failure if failure.job_digest == self._job.digest else None
 

@@ -101,7 +101,7 @@ class OutputStore:
             raise LedgerError(
                 f"{self.root} is no archive output: it has no job.json", remedy="Give a directory that `p2p translate` made"
             )
-        return PinnedJob.parse(values, where=str(self.job_path))
+        return PinnedJob.parse(values, where=str(self.job_path), error=LedgerError)
 
     @contextmanager
     def sole_use(self) -> Iterator[None]:

@@ -45,7 +45,7 @@ class ArchiveSummary(Config):
 def read_finished(store: OutputStore) -> ArchiveSummary:
     """The summary of an output whose blocks are all committed. Raises `LedgerError` for any other."""
     values = read_json(store.summary_path)
-    summary = None if values is None else ArchiveSummary.parse(values, where=str(store.summary_path))
+    summary = None if values is None else ArchiveSummary.parse(values, where=str(store.summary_path), error=LedgerError)
     if summary is None or not summary.complete:
         state = f"{summary.num_blocks - summary.num_done} of its blocks failed" if summary else "its run has not ended"
         raise LedgerError(f"{store.root} is not finished: {state}", remedy="Run the translation again, then export")

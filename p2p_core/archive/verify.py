@@ -7,7 +7,7 @@ from pathlib import Path
 from p2p_core.archive.ledger import Ledger, Survey
 from p2p_core.archive.store import OutputStore
 from p2p_core.archive.summary import read_finished
-from p2p_core.errors import ConfigError, LedgerError
+from p2p_core.errors import LedgerError
 from p2p_core.files import Problem
 
 __all__ = ["verify_output"]
@@ -41,6 +41,6 @@ def _fault_of_summary(store: OutputStore, survey: Survey) -> str | None:
         return "is missing: the run was not finished"
     try:
         summary = read_finished(store)
-    except (LedgerError, ConfigError):
+    except LedgerError:
         return "is damaged"
     return None if summary.output_digest == survey.output_digest else "names other pixels than the ledger does"

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from p2p_core.config import Config
 from p2p_core.encodings import pixel_dtype
-from p2p_core.errors import ConfigError, StoreError
+from p2p_core.errors import StoreError
 from p2p_core.files import sha256_bytes, sha256_json
 from p2p_core.pairstore.layout import StoreLayout
 from p2p_core.pairstore.schema import READABLE_VERSIONS, SCHEMA_VERSION
@@ -220,8 +220,8 @@ def read_manifest(version_path: Path) -> Manifest:
             remedy="Use the version of this program that wrote it, or build the dataset again",
         )
     try:
-        manifest = Manifest.parse(values, where=str(path))
-    except ConfigError as error:
+        manifest = Manifest.parse(values, where=str(path), error=StoreError)
+    except StoreError as error:
         raise StoreError(error.problem, remedy=again) from None
     if _content_digest(values) != manifest.digest:
         raise StoreError(f"{path} was changed: its digest does not fit its content", remedy=again)

@@ -32,7 +32,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window as RasterioWindow
 
-from p2p_core.errors import ConfigError, RasterError
+from p2p_core.errors import ConfigError, RasterError, SizeMismatchError
 from p2p_core.geometry import Window
 from p2p_core.rasters.band_order import bands_last
 from p2p_core.rasters.grid import Bounds, Grid, Transform
@@ -137,7 +137,8 @@ def warped(
 
     Raises:
         RasterError: the file cannot be opened or has no CRS or transform.
-        ConfigError: the grid lies outside the source, or its CRS is none.
+        SizeMismatchError: the grid lies outside the source.
+        ConfigError: the grid's CRS is none.
     """
     grid = Grid(crs, transform, height_px, width_px)
     with _opening(path) as (dataset, resources):
@@ -173,7 +174,7 @@ def source_px_per_grid_px(source: Grid, grid: Grid) -> tuple[float, float]:
     """How many source pixels a step of one pixel along x and along y spans, at the grid's centre.
 
     Raises:
-        ConfigError: the centre has no coordinates in the source's CRS.
+        SizeMismatchError: the centre has no coordinates in the source's CRS.
     """
     column, row = grid.width_px / 2, grid.height_px / 2
     corners = [(column, row), (column + 1, row), (column, row + 1)]
@@ -183,7 +184,7 @@ def source_px_per_grid_px(source: Grid, grid: Grid) -> tuple[float, float]:
     (x0, y0), *steps = (to_source @ point for point in zip(xs, ys, strict=True))
     scale_x, scale_y = (math.hypot(x - x0, y - y0) for x, y in steps)
     if not (0 < scale_x < math.inf and 0 < scale_y < math.inf):
-        raise ConfigError(
+        raise SizeMismatchError(
             f"The centre of a grid in {grid.crs} has no place in {source.crs}", remedy="Choose bounds inside the source"
         )
     return scale_x, scale_y
@@ -193,7 +194,8 @@ def reproject_bounds(bounds: Bounds, from_crs: str, to_crs: str) -> Bounds:
     """The smallest bounds in `to_crs` around `bounds`, whose edges may bend on the way.
 
     Raises:
-        ConfigError: a CRS that PROJ does not know, or bounds without a place in `to_crs`.
+        ConfigError: a CRS that PROJ does not know.
+        SizeMismatchError: bounds without a place in `to_crs`.
     """
     if from_crs == to_crs:
         return bounds
@@ -206,8 +208,8 @@ def reproject_bounds(bounds: Bounds, from_crs: str, to_crs: str) -> Bounds:
     return there
 
 
-def _no_place(bounds: Bounds, from_crs: str, to_crs: str) -> ConfigError:
-    return ConfigError(
+def _no_place(bounds: Bounds, from_crs: str, to_crs: str) -> SizeMismatchError:
+    return SizeMismatchError(
         f"Bounds {tuple(bounds)} in {from_crs} have no place in {to_crs}", remedy="Choose bounds that both systems cover"
     )
 
@@ -224,7 +226,7 @@ def _require_overlap(source: Raster, grid: Grid) -> None:
     own = grid_of(source)
     wanted = reproject_bounds(grid.bounds, grid.crs, own.crs)
     if not own.bounds.overlaps(wanted):
-        raise ConfigError(
+        raise SizeMismatchError(
             f"The grid lies outside {source.name}: {tuple(wanted)} against {tuple(own.bounds)}",
             remedy=f"Choose bounds inside the source, in {own.crs}",
         )

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from p2p_core.errors import ConfigError
+from p2p_core.errors import ConfigError, RasterError
 from p2p_core.geometry import Window
 
 __all__ = ["SLIVER_PX", "Bounds", "Grid", "Transform", "transform_of_bounds", "window_bounds", "window_transform"]
@@ -65,7 +65,8 @@ class Grid:
         """The whole pixels that lie inside `bounds` (and inside the grid): never more than was asked for.
 
         Raises:
-            ConfigError: no whole pixel lies inside, or the grid is rotated.
+            ConfigError: no whole pixel lies inside.
+            RasterError: the grid is rotated.
         """
         return self.part(self.window_inside(bounds))
 
@@ -84,7 +85,7 @@ class Grid:
         """The whole pixels inside `bounds`. Raises as `inside`."""
         a, b, c, d, e, f = self.transform
         if b or d or a <= 0 or e >= 0:
-            raise ConfigError(f"Grid {self.transform} is not north up", remedy="Warp the raster to a north-up grid first")
+            raise RasterError(f"Grid {self.transform} is not north up", remedy="Warp the raster to a north-up grid first")
         x0 = max(math.ceil((bounds.west - c) / a - SLIVER_PX), 0)
         x1 = min(math.floor((bounds.east - c) / a + SLIVER_PX), self.width_px)
         y0 = max(math.ceil((bounds.north - f) / e - SLIVER_PX), 0)

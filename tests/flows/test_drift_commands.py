@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flows.cli import run
 from p2p_core.pairstore import PairStore
 
-
-def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    code = run([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    assert "Traceback" not in err
-    return code, out, err
+Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def refused(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, str, str]:
+def refused(pictures: Path, tmp_path: Path, call: Call) -> tuple[Path, str, str]:
     """A store, its current version, and the one that it refused: half the training pictures are gone."""
     store = tmp_path / "store"
     build = ("build", "folders", pictures, "--out", store, "--check-drift")
-    assert call(capsys, *build)[0] == 0
+    assert call(*build)[0] == 0
     current = PairStore.open(store).version_path.name
     for picture in sorted((pictures / "train").iterdir())[:24]:
         picture.unlink()
     for _ in range(2):
-        code, said, err = call(capsys, *build)
+        code, said, err = call(*build)
         assert (code, said) == (1, "")
         assert "sources_gone of sources is 0.375 (64 -> 40), limit 0.1" in err
         assert PairStore.open(store).version_path.name == current
@@ -37,57 +32,51 @@ def refused(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     return store, current, other
 
 
-def test_a_refused_version_is_looked_at_and_accepted(
-    refused: tuple[Path, str, str], pictures: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refused_version_is_looked_at_and_accepted(refused: tuple[Path, str, str], pictures: Path, call: Call) -> None:
     store, current, other = refused
-    code, said, _ = call(capsys, "drift", store, f"{store}@{other}")
+    code, said, _ = call("drift", store, f"{store}@{other}")
     assert code == 1
     rows = [line.split() for line in said.splitlines()]
     assert ["sources_gone", "sources", "64", "40", "0.375", "0.1", "beyond"] in rows
     assert ["pairs", "split", "train", "48", "24", "0.5", "0.5"] in rows
     assert said.splitlines()[-1] == f"1 of {len(rows) - 4} measures are beyond their limits"
-    assert call(capsys, "verify", f"{store}@{other[:6]}")[:2] == (
+    assert call("verify", f"{store}@{other[:6]}")[:2] == (
         0,
         f"{store}/versions/{other}: pair store, every file is what was written\n",
     )
-    assert call(capsys, "use", f"{store}@{other[:6]}")[:2] == (0, f"{store}: version {other} is current\n")
-    assert "; unchanged" in call(capsys, "build", "folders", pictures, "--out", store, "--check-drift")[1]
-    code, said, _ = call(capsys, "drift", store, "--json")
+    assert call("use", f"{store}@{other[:6]}")[:2] == (0, f"{store}: version {other} is current\n")
+    assert "; unchanged" in call("build", "folders", pictures, "--out", store, "--check-drift")[1]
+    code, said, _ = call("drift", store, "--json")
     found = json.loads(said)
     assert (code, found["beyond"]) == (1, True)
     assert [Path(found[side]).name for side in ("before", "after")] == [current, other]
     assert {row["measure"]: row["drift"] for row in found["measured"] if row["beyond"]} == {"sources_gone": 0.375}
-    assert call(capsys, "use", f"{store}@{current}")[0] == 0
+    assert call("use", f"{store}@{current}")[0] == 0
     assert current in (store / "card" / "README.md").read_text()
     assert PairStore.open(store).version_path.name == current
 
 
 def test_a_raised_limit_lets_it_pass_and_a_lower_one_does_not(
-    refused: tuple[Path, str, str], pictures: Path, capsys: pytest.CaptureFixture[str]
+    refused: tuple[Path, str, str], pictures: Path, call: Call
 ) -> None:
     store, current, other = refused
     raised = ("--set", "drift.sources_gone=0.4", "--set", "drift.pairs=0.45")
-    code, _, err = call(capsys, "build", "folders", pictures, "--out", store, *raised)
+    code, _, err = call("build", "folders", pictures, "--out", store, *raised)
     assert code == 1
     assert "pairs of split train is 0.5 (48 -> 24), limit 0.45" in err
     assert "raise the limit of drift.pairs." in err
-    assert call(capsys, "drift", store, f"{store}@{other}", "--set", "sources_gone=0.4")[0] == 0
-    assert call(capsys, "build", "folders", pictures, "--out", store, "--set", "drift.sources_gone=0.4")[0] == 0
+    assert call("drift", store, f"{store}@{other}", "--set", "sources_gone=0.4")[0] == 0
+    assert call("build", "folders", pictures, "--out", store, "--set", "drift.sources_gone=0.4")[0] == 0
     assert PairStore.open(store).version_path.name == other != current
 
 
-def test_without_the_check_any_version_becomes_current(
-    refused: tuple[Path, str, str], pictures: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_the_check_any_version_becomes_current(refused: tuple[Path, str, str], pictures: Path, call: Call) -> None:
     store, _, other = refused
-    assert call(capsys, "build", "folders", pictures, "--out", store)[0] == 0
+    assert call("build", "folders", pictures, "--out", store)[0] == 0
     assert PairStore.open(store).version_path.name == other
 
 
-def test_what_cannot_be_measured_or_used_is_an_error(
-    pair_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_measured_or_used_is_an_error(pair_store: Path, tmp_path: Path, call: Call) -> None:
     for arguments, code, message in (
         (["drift", pair_store], 1, "has no version but"),
         (["drift", pair_store, tmp_path], 1, "is not a pair store"),
@@ -99,6 +88,6 @@ def test_what_cannot_be_measured_or_used_is_an_error(
         (["use", tmp_path / "nowhere@1"], 2, "names no version of a pair store"),
         (["verify", f"{pair_store}@nothing"], 1, "has no version 'nothing'"),
     ):
-        found, said, err = call(capsys, *arguments)
+        found, said, err = call(*arguments)
         assert (found, said) == (code, "")
         assert message in err

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p_core.errors import ConfigError
+from p2p_core.errors import ConfigError, RasterError
 from p2p_core.geometry import Window
 from p2p_core.rasters.grid import Bounds, Grid, transform_of_bounds, window_bounds
 
@@ -46,7 +46,7 @@ def test_bounds_without_a_whole_pixel_are_refused(bounds: Bounds) -> None:
 
 
 def test_a_rotated_grid_cannot_be_cut_by_bounds() -> None:
-    with pytest.raises(ConfigError, match="not north up"):
+    with pytest.raises(RasterError, match="not north up"):
         Grid("EPSG:3857", (1, 0.5, 0, 0.5, -1, 0), 10, 10).inside(Bounds(0, -5, 5, 0))
 
 

@@ -56,10 +56,10 @@ def test_a_declared_crs_is_taken_and_a_given_one_wins(tmp_path: Path) -> None:
     declared = {**metres, "crs": {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32618"}}}
     assert read(tmp_path / "a.json", declared).crs == "urn:ogc:def:crs:EPSG::32618"
     assert read(tmp_path / "a.json", declared, crs="EPSG:32633").crs == "EPSG:32633"
-    with pytest.raises(ConfigError, match=r"a\.json, feature 1: \(500000, 4e\+06\) is no longitude and latitude"):
+    with pytest.raises(RasterError, match=r"a\.json, feature 1: \(500000, 4e\+06\) is no longitude and latitude"):
         read(tmp_path / "a.json", metres)
     for nobody in ({"type": "name", "properties": {"name": "EPSG:999999"}}, {"type": "link"}, "EPSG:4326"):
-        with pytest.raises(ConfigError, match=r"a\.json declares a CRS that nobody knows"):
+        with pytest.raises(RasterError, match=r"a\.json declares a CRS that nobody knows"):
             read(tmp_path / "a.json", {**metres, "crs": nobody})
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 
-from p2p_core.errors import ConfigError, RasterError
+from p2p_core.errors import RasterError, SizeMismatchError
 from p2p_core.geometry import Window
 from p2p_core.rasters.geotiff import choose_resampling, open_geotiff, reproject_bounds, source_px_per_grid_px, warped
 from p2p_core.rasters.grid import Bounds, Grid, Transform
@@ -161,13 +161,13 @@ def test_an_alpha_band_stays_a_band(tmp_path: Path, noise: Noise, write_tif: Wri
 
 
 def test_a_grid_elsewhere_is_refused(noisy_map: Path) -> None:
-    with pytest.raises(ConfigError, match=r"outside .*map\.tif"):
+    with pytest.raises(SizeMismatchError, match=r"outside .*map\.tif"):
         warped(noisy_map, "EPSG:4326", (0.5, 0, -100.0, 0, -0.5, -20.0), 10, 10)
 
 
 @pytest.mark.parametrize("bounds", [Bounds(0, 95, 10, 99), Bounds(float("inf"), 0, float("inf"), 5)])
 def test_bounds_without_a_place_in_the_other_crs_are_refused(bounds: Bounds) -> None:
-    with pytest.raises(ConfigError, match="no place in EPSG:32632"):
+    with pytest.raises(SizeMismatchError, match="no place in EPSG:32632"):
         reproject_bounds(bounds, "EPSG:4326", "EPSG:32632")
 
 
