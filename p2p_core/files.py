@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from p2p_core.errors import OutputError
+from p2p_core.errors import OutputError, UsageError
 
 __all__ = [
     "Problem",
     "canonical_json",
     "locked",
     "output_errors",
+    "require_utf8",
     "sha256_bytes",
     "sha256_file",
     "sha256_json",
@@ -90,6 +91,15 @@ def output_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             raise OutputError(f"{path} is in the way: {error.strerror}", remedy="Move it or choose another output") from error
         raise
+
+
+def require_utf8(path: Path) -> None:
+    """Raises `UsageError` where the name is not UTF-8: tables, JSON and MLflow cannot hold it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise UsageError(f"The name of {shown} is not UTF-8", remedy="Rename it, or choose another place") from None
 
 
 def write_atomic(path: Path, data: bytes) -> None:

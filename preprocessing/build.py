@@ -30,6 +30,7 @@ from p2p_core.pairstore.versions import (
     find_version,
     publish,
     set_current,
+    sweep_building,
 )
 from p2p_core.pairstore.writer import BucketCommit, read_commit
 from p2p_core.progress import Progress
@@ -171,6 +172,7 @@ class _Work:
 
     def return_to(self, version: Path, admit: Admit | None) -> bool:
         """A version that was made before is what is asked for: point to it. Whether it was current."""
+        sweep_building(self.out, self.build_key)
         unchanged = current_or_none(self.out) == version
         if not unchanged:
             set_current(self.out, version, admit)

@@ -6,6 +6,7 @@ Commands import what they need when they run, so that `p2p --help` answers at on
 from __future__ import annotations
 
 import errno
+import os
 import sys
 
 from flows.cli.commands import app
@@ -38,9 +39,21 @@ def run(arguments: list[str]) -> int:
         place = f" {error.filename}" if error.filename else ""
         print(f"Error: The system refused{place}: {error.strerror}. Free space or choose another place.", file=sys.stderr)
         return 1
+    except UnicodeEncodeError as error:
+        named = [argument for argument in arguments if any(map(_is_no_text, argument))]
+        if not named:
+            raise
+        shown = os.fsencode(named[0]).decode(errors="backslashreplace")
+        print(f"Error: {shown} is not UTF-8: {error.reason}. Rename it, or choose another place.", file=sys.stderr)
+        return 2
     except RuntimeError as error:
         if not str(error).startswith("Symlink loop"):  # pathlib's, until Python 3.13 makes it an OSError
             raise
         print(f"Error: {error}. Remove the link or choose another place.", file=sys.stderr)
         return 1
     return 0
+
+
+def _is_no_text(character: str) -> bool:
+    """Whether it stands for a byte of a file name that is not UTF-8 (PEP 383)."""
+    return "\udc80" <= character <= "\udcff"

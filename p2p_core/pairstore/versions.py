@@ -14,11 +14,11 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from p2p_core.errors import OutputError, StoreError
-from p2p_core.files import locked, output_errors, write_atomic
+from p2p_core.files import locked, output_errors, require_utf8, write_atomic
 from p2p_core.pairstore.manifest import MANIFEST, Manifest, read_manifest, version_name
 
 __all__ = [
@@ -40,12 +40,14 @@ __all__ = [
     "replace_card",
     "set_current",
     "strangers",
+    "sweep_building",
     "version_before",
 ]
 
 CURRENT, VERSIONS, BUILDING, LOCK, CARD, DIGESTS = "current", "versions", "building", ".lock", "card", "digests.json"
 _OWN = {CURRENT, VERSIONS, BUILDING, LOCK, DIGESTS}
 _HALF_WRITTEN = tuple(f".{name}.*.partial" for name in (CURRENT, CARD, DIGESTS))  # of a build killed while it wrote them
+_DAMAGED = "damaged-"
 _NEVER_NS = 0  # the time of a version that has not been current yet
 
 Admit = Callable[[Path, Path], object]
@@ -144,7 +146,9 @@ def build_lock(store_path: Path) -> Iterator[None]:
 
     Raises:
         OutputError: another process is building there, or the place cannot be written.
+        UsageError: the place's name is not UTF-8.
     """
+    require_utf8(store_path)
     with output_errors(store_path):
         _claim(store_path)
     busy = OutputError(f"Another process is building {store_path}", remedy="Wait until it is done, or choose another output")
@@ -194,7 +198,7 @@ def publish(store_path: Path, built_path: Path, manifest: Manifest, admit: Admit
         version.parent.mkdir(exist_ok=True)
         if version.exists():
             # The same content, damaged: an intact one would have been found before anything was built.
-            version.rename(built_path.with_name(f"damaged-{version.name}"))
+            version.rename(built_path.with_name(f"{_DAMAGED}{version.name}"))
         os.utime(built_path, ns=(_NEVER_NS, _NEVER_NS))
         built_path.rename(version)
     try:
@@ -203,6 +207,15 @@ def publish(store_path: Path, built_path: Path, manifest: Manifest, admit: Admit
         # Workers that outlived a killed build may still write there; what they leave is in nobody's way.
         shutil.rmtree(store_path / BUILDING, ignore_errors=True)
     return version
+
+
+def sweep_building(store_path: Path, build_key: str) -> None:
+    """Remove what a build left behind that was killed after publishing. What others began stays: they resume in it."""
+    building, own = store_path / BUILDING, building_path(store_path, build_key).name
+    for left in [*building.glob(f"{own}*"), *building.glob(f"{_DAMAGED}*")]:
+        shutil.rmtree(left, ignore_errors=True)
+    with suppress(OSError):  # it is not empty, or not there
+        building.rmdir()
 
 
 def set_current(store_path: Path, version: Path, admit: Admit | None = None) -> None:

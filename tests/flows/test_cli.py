@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -124,6 +125,20 @@ def test_a_wrong_value_of_a_setting_is_wrong_usage(
     code, said, err = call(*(places.get(argument, argument) for argument in arguments))
     assert (code, said) == (2, "")
     assert named in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["build", "folders", "pictures", "--out"], ["train", "maps", "--images", "1", "--data", "store", "--out"]]
+)
+def test_a_place_whose_name_is_not_utf8_is_wrong_usage(
+    arguments: list[str], call: Call, pair_store: Path, tmp_path: Path
+) -> None:
+    places = {"store": pair_store, "pictures": pair_store.parent / "pictures"}
+    out = f"{tmp_path}/{os.fsdecode(bytes([111, 255]))}"
+    code, said, err = call(*(places.get(argument, argument) for argument in arguments), out)
+    assert (code, said) == (2, "")
+    assert f"{tmp_path}/o\\xff is not UTF-8" in err
+    assert not Path(out).exists()
 
 
 def test_a_damaged_file_of_an_output_is_bad_data(tmp_path: Path, call: Call) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from p2p_core.errors import OutputError
+from p2p_core.pairstore import verify_store
 from p2p_core.pairstore.layout import StoreLayout
 from preprocessing.build import build_dataset
 from preprocessing.folders import FoldersBuilder, FoldersParameters
@@ -40,6 +42,8 @@ def die_in_the_middle(*event):
         if num_writes == deadly_write:
             Path(event[1][0]).touch()
             os.kill(os.getpid(), signal.SIGKILL)
+    if event[0] == "shutil.rmtree" and deadly_write == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(die_in_the_middle)
 fractions = Fractions(train=0.6, val=0.2, test=0.2)
@@ -52,7 +56,7 @@ print(num_writes)
 
 
 def run_killed(photos: Path, out: Path, deadly_write: int) -> subprocess.CompletedProcess[str]:
-    """Build in a process that dies while it writes its file number `deadly_write`."""
+    """Build in a process that dies while it writes its file number `deadly_write`; 0: when all is written, before it cleans."""
     command = [sys.executable, "-c", KILLED, str(photos), str(out), str(deadly_write)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -96,6 +100,25 @@ def test_a_build_killed_while_near_duplicates_move_resumes_to_identical_bytes(
     assert run_killed(photos_seen_twice, out, num_writes - writes_before_the_end).returncode == -9
     assert any(path.name.endswith("-settled") for path in (out / "building").iterdir())
     assert build_dataset(builder, out, SPLIT, layout=LAYOUT).num_buckets_built == 0
+    assert tree(out) == tree(tmp_path / "clean")
+
+
+def test_what_a_build_killed_before_it_cleaned_left_goes_with_the_next_build(tmp_path, photos_seen_twice, tree) -> None:
+    builder, out = FoldersBuilder((photos_seen_twice,), SIDE_BY_SIDE), tmp_path / "killed"
+    build_dataset(builder, tmp_path / "clean", SPLIT, layout=LAYOUT)
+    assert run_killed(photos_seen_twice, out, 0).returncode == -9
+    assert list((out / "building").rglob("manifest.json")) == []
+    assert list((out / "building").rglob("c/*"))  # the pairs as they lay before near duplicates moved
+    assert verify_store(out) == []
+    others = out / "building" / "0123456789abcdef" / "buckets" / "00000.json"
+    others.parent.mkdir(parents=True)
+    others.write_text("of another build, which will go on there")
+    assert build_dataset(builder, out, SPLIT, layout=LAYOUT).unchanged
+    assert [file for file in (out / "building").rglob("*") if file.is_file()] == [others]
+    others.unlink()
+    shutil.rmtree(out / "building" / "0123456789abcdef")
+    assert build_dataset(builder, out, SPLIT, layout=LAYOUT).unchanged
+    assert not (out / "building").exists()
     assert tree(out) == tree(tmp_path / "clean")
 
 
