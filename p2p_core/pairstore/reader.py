@@ -90,9 +90,10 @@ class PairStore:
         """
         if not self.manifest.counts.get(name):
             counts = self.manifest.counts
+            there = ", ".join(f"{split} ({counts[split]} pairs)" for split in SPLITS if counts[split])
             raise StoreError(
-                f"{self.version_path} has no pairs in split {name!r}",
-                remedy=f"Use one of: {', '.join(f'{split} ({counts[split]} pairs)' for split in SPLITS if counts[split])}",
+                f"{self.version_path} has no pairs in split {name!r}, only in {there}",
+                remedy=_ways_to_fill(name, self.manifest) if name in SPLITS else f"Use one of: {', '.join(SPLITS)}",
             )
         records = tuple(record for record in self.pairs if record.split == name)
         layout, jitter_px = self.manifest.layout, self.manifest.jitter_px
@@ -100,6 +101,16 @@ class PairStore:
 
 
 _REBUILD = "Run `p2p verify` on the store to see every bad file, then the same build again: it makes them anew"
+
+
+def _ways_to_fill(split: str, manifest: Manifest) -> str:
+    """How `p2p build` gives an empty split its share."""
+    kind = manifest.split_rule.get("kind")
+    if kind == "directory":
+        other = "source" if manifest.builder in ("frames", "maps") else "name"  # as `p2p build` would have it
+        return f"Build it again with sources in a directory {split}/, or with --split {other} --fractions 0.8,0.1,0.1"
+    chance = {"block": ", --block-px 256 or another --seed", "latitude": ""}.get(str(kind), " or another --seed")
+    return f"Build it again with a larger share for {split}, --fractions 0.6,0.2,0.2{chance}"
 
 
 class PairSplit:
