@@ -126,10 +126,17 @@ def build(
     Names:       input_suffix, target_suffix of folders, frames and maps, photo_suffix, label_suffix of labels: how names end.
 
     \b
+    Of maps:     tile_px and stride_px, in the target's pixels; bounds=[west,south,east,north] in its CRS, the part to use;
+                 ground_crs=EPSG:32633 of many scenes, zoom of XYZ trees, max_nodata_fraction, water={}.
+    Of frames:   match=time or number; every_s, seconds from pair to pair; pictures_fps and first_number of numbered pictures.
+
+    \b
     Of holes:    hole=centre, rectangles, strokes or random (both). area_share is of the picture's pixels: 0.25 is a centre of
                  half its height and half its width.
     Of palette:  num_missing=1 to 4 of the stripes, which lie from dark to light.
     Of both:     fill=[red,green,blue], mid grey if not given. seed and the photo's name decide what is taken away.
+
+    Every parameter with its default and unit is in docs/parameters.md.
     """
     from flows.cli.building import (
         about_dataset,
