@@ -44,9 +44,10 @@ def verify_any(path: Path) -> tuple[Kind, list[Problem]]:
 
 
 def _verify_store(path: Path) -> list[Problem]:
+    from p2p_core.card.card import card_problems
     from p2p_core.pairstore.verify import verify_store
 
-    return verify_store(path)
+    return [*verify_store(path), *card_problems(path)]
 
 
 def _verify_export(path: Path) -> list[Problem]:

@@ -35,7 +35,8 @@ def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A directory that `p2p demo` made, or a pair store.")],
 ) -> None:
     """Write one self-contained page: DIR/report.html about a demo, whatever of it is there; STORE/card/report.html about a
-    pair store: some pairs, what was rejected and why, statistics, and how it was built.
+    pair store: some pairs, what was rejected and why, statistics, and how it was built. A card whose files were changed or lost
+    is written again.
 
     \b
     Examples:
@@ -45,8 +46,10 @@ def report(
     from p2p_core.pairstore.versions import is_store
 
     if is_store(directory):
+        from p2p_core.card.card import mend_card
         from p2p_core.report.store_page import write_store_report
 
+        mend_card(directory)
         print(write_store_report(directory))
     else:
         from p2p_core.report.page import write_report

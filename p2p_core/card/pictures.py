@@ -43,13 +43,11 @@ def pairs_picture(store: PairStore) -> NDArray[np.uint8]:
 
 def rejected_picture(shown: Mapping[str, Sequence[RejectedRecord]], counts: Mapping[str, int]) -> NDArray[np.uint8] | None:
     """Thumbnails by reason, with item and detail; None where no record has one."""
-    sections = {
-        f"{reason}: {counts[reason]:,} rejected": [
-            Captioned(_decoded(record.thumbnail), record.item, record.detail) for record in records if record.thumbnail
-        ]
+    cells = {
+        reason: [Captioned(_decoded(record.thumbnail), record.item, record.detail) for record in records if record.thumbnail]
         for reason, records in shown.items()
     }
-    sections = {heading: cells for heading, cells in sections.items() if cells}
+    sections = {f"{reason}: {len(some):,} of {counts[reason]:,} rejected": some for reason, some in cells.items() if some}
     return captioned_sheet(sections, _REJECTED_A_ROW, least_width_px=_REJECTED_PX) if sections else None
 
 

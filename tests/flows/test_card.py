@@ -53,6 +53,24 @@ def test_the_card_follows_the_current_version_also_back_to_an_earlier_one(pictur
     assert record(store) == first
 
 
+def test_verify_names_a_changed_card_file_and_report_or_a_build_writes_it_again(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = pictures.parent / "store"
+    readme = store / "card" / "README.md"
+    rebuild = ["build", "folders", str(pictures), "--out", str(store), "--about", "licence=CC0-1.0"]
+    assert run(rebuild) == 0
+    written = readme.read_bytes()
+    for again in (["report", str(store)], rebuild):
+        readme.write_bytes(written + b"a word more")
+        capsys.readouterr()
+        assert run(["verify", str(store)]) == 1
+        assert f"{readme} holds other bytes than were written; `p2p report {store}` writes it again" in capsys.readouterr().out
+        assert run(again) == 0
+        assert readme.read_bytes() == written
+        assert run(["verify", str(store)]) == 0
+
+
 def test_a_store_without_a_card_gets_one_although_nothing_else_is_done(pictures: Path) -> None:
     store = pictures.parent / "store"
     assert build(pictures) == 0
@@ -78,8 +96,8 @@ def test_about_is_on_the_card_and_changes_no_digest(pictures: Path, capsys: pyte
     ("about", "code", "message"),
     [
         ("licence", 2, "'licence' has no '='"),
-        ("license=CC0-1.0", 1, "Known keys are: title, description, licence"),
-        ("date_published=someday", 1, "date_published"),
+        ("license=CC0-1.0", 2, "Known keys are: title, description, licence"),
+        ("date_published=someday", 2, "date_published"),
     ],
 )
 def test_an_about_that_means_nothing_is_refused_before_anything_is_built(

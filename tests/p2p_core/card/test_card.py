@@ -6,18 +6,22 @@ import html
 import json
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
+from numpy.typing import NDArray
 from PIL import Image
 
+from p2p_core.card import pictures
 from p2p_core.card.about import About
-from p2p_core.card.card import read_about, write_card
-from p2p_core.card.facts import attributes
+from p2p_core.card.card import card_problems, mend_card, read_about, write_card
+from p2p_core.card.facts import attributes, rejected_shown
 from p2p_core.card.readme import markdown_text
 from p2p_core.errors import OutputError, StoreError
+from p2p_core.evaluation.sheets import Captioned
 from p2p_core.files import sha256_file
 from p2p_core.pairstore.reader import PairStore
 from p2p_core.pairstore.schema import PairRecord
@@ -171,6 +175,57 @@ def test_no_character_of_a_name_is_markdown_or_html() -> None:
 def test_a_store_of_schema_version_1_gets_a_card_too(tmp_path: Path) -> None:
     store = Path(shutil.copytree(DATA / "pair_store_schema_1", tmp_path / "store"))
     assert {path.name for path in write_card(store, About()).iterdir()} == FILES - {"rejected.png"}
+
+
+def test_a_changed_or_lost_file_of_the_card_is_named_and_the_next_card_is_whole(store: Path, full_about: About) -> None:
+    card = write_card(store, full_about)
+    written = {name: (card / name).read_bytes() for name in FILES}
+    assert card_problems(store) == []
+    for name in sorted(FILES):
+        (card / name).write_bytes(written[name][:-1] + bytes([written[name][-1] ^ 1]))
+        assert [(problem.path, "p2p report" in problem.what) for problem in card_problems(store)] == [(f"card/{name}", True)]
+        (card / name).unlink()
+        assert [problem.path for problem in card_problems(store)] == [f"card/{name}"]
+        write_card(store, full_about)
+        assert {name: (card / name).read_bytes() for name in FILES} == written
+    mend_card(store)
+    assert {name: (card / name).read_bytes() for name in FILES} == written
+    (card / "README.md").unlink()
+    mend_card(store)
+    assert {name: (card / name).read_bytes() for name in FILES} == written
+
+
+def test_a_card_of_the_first_version_is_sound_until_a_file_of_it_changes(store: Path, card: Path) -> None:
+    record = json.loads((card / "card.json").read_bytes())
+    del record["digest"]
+    (card / "card.json").write_text(json.dumps({**record, "card_version": 1}))
+    assert card_problems(store) == []
+    (card / "croissant.json").write_text("{}")
+    assert [problem.path for problem in card_problems(store)] == ["card/croissant.json"]
+
+
+def test_a_card_of_another_version_is_a_problem_and_none_at_all_is_not(store: Path, card: Path) -> None:
+    name = PairStore.open(store).version_path.name
+    (store / "versions" / name).rename(store / "versions" / "0123456789abcdef")
+    (store / "current").write_text("0123456789abcdef\n")
+    assert [problem.path for problem in card_problems(store)] == ["card/card.json"]
+    shutil.rmtree(card)
+    assert card_problems(store) == []
+
+
+def test_the_caption_of_rejected_items_says_how_many_of_them_are_shown(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    headings: list[str] = []
+    drawn = pictures.captioned_sheet
+
+    def remembered(sections: Mapping[str, Sequence[Captioned]], *arguments: int, **options: int) -> NDArray[np.uint8]:
+        headings.extend(f"{heading} / {len(cells)}" for heading, cells in sections.items())
+        return drawn(sections, *arguments, **options)
+
+    monkeypatch.setattr(pictures, "captioned_sheet", remembered)
+    shown = rejected_shown(PairStore.open(store), 2)
+    assert pictures.rejected_picture(shown, dict.fromkeys(shown, 1234)) is not None
+    assert headings
+    assert all(re.fullmatch(r"\w+: (\d) of 1,234 rejected / \1", heading) for heading in headings), headings
 
 
 def test_the_record_tells_what_the_card_was_made_from(card: Path, store: Path) -> None:
