@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import archive, data, diff, drift, edges, machine, model, whole
+from flows.cli import archive, data, diff, draw, drift, edges, machine, model, whole
 
 __all__ = ["app"]
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": whole.demo,
     "build": data.build,
+    "draw": draw.draw,
     "edges": edges.edges,
     "train": model.train,
     "import": model.import_model,

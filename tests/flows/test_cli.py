@@ -18,8 +18,8 @@ Call = Callable[..., tuple[int, str, str]]
 
 DATA = Path(__file__).parents[1] / "data"
 COMMANDS = [
-    *("demo", "build", "edges", "train", "import", "evaluate", "promote", "translate", "export", "verify", "diff", "drift"),
-    *("use", "status", "report", "doctor"),
+    *("demo", "build", "draw", "edges", "train", "import", "evaluate", "promote", "translate", "export", "verify", "diff"),
+    *("drift", "use", "status", "report", "doctor"),
 ]
 
 
