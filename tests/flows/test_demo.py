@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from PIL import Image
 
 from flows.demo import SOUTH_AMERICA, demo_images, demo_request
+from flows.steps.data import build_photo_pairs
 from flows.steps.summary import ways_to_look
+from p2p_core.config import replace
 from p2p_core.errors import MissingDependencyError
 from p2p_core.rasters.mercator import tiles_covering
 from preprocessing.maps import MapsParameters
@@ -59,3 +62,12 @@ def test_the_commands_to_look_at_a_demo_can_be_copied_from_any_directory() -> No
     programs = [Path(program) for program in (words[0][0], words[1][1], words[2][0])]
     assert [program.name for program in programs] == ["mlflow", "prefect", "p2p"]
     assert all(program.is_file() for program in programs)
+
+
+def test_the_demo_tells_each_of_its_datasets_all_that_a_card_can_say(tmp_path: Path) -> None:
+    request = demo_request(tmp_path)
+    assert None not in (*dict(request.about).values(), *dict(request.photos_about, title="").values())
+    photos = tuple(photo for photo in request.photos if photo.name in ("china.jpg", "chelsea.png"))
+    build_photo_pairs(replace(request, photos=photos), "colour")
+    croissant = json.loads((tmp_path / "colour" / "card" / "croissant.json").read_bytes())
+    assert {"license", "creator", "citeAs", "url", "datePublished"} <= set(croissant)

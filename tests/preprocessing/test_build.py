@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -203,13 +204,16 @@ def test_a_dataset_of_rejections_only_is_refused_and_nothing_is_published(tmp_pa
     assert not (tmp_path / "current").exists()
 
 
-def test_a_builder_that_breaks_its_word_is_found_out(tmp_path, made_builder) -> None:
+def test_a_builder_that_breaks_its_word_is_found_out_and_leaves_no_thread_behind(tmp_path, made_builder) -> None:
     class TooMany(made_builder):
         def sources(self):
             return [type(s)(s.source_id, s.digest, 1, {}) for s in super().sources()]
 
-    with pytest.raises(ValueError, match="gave 2 pairs, more than its max_pairs 1"):
+    before = threading.enumerate()
+    with pytest.raises(ValueError, match="gave 2 pairs, more than its max_pairs 1") as caught:
         build_dataset(TooMany({"a": [1, 2]}), tmp_path, SPLIT, layout=LAYOUT)
+    assert caught.tb  # which still holds all that the build held
+    assert [thread for thread in threading.enumerate() if thread not in before] == []
 
 
 def test_pictures_in_no_split_directory_are_rejected_not_lost(tmp_path, photos) -> None:
