@@ -154,7 +154,9 @@ def tell_build(made: BuildSummary) -> str:
     told = f"{counts} pairs; rejected {sum(made.rejected.values())}" + (f" ({reasons})" if reasons else "")
     told += f"; {made.num_moved} moved to the split of a near duplicate" if made.num_moved else ""
     empty = [split for split in SPLITS if not made.counts.get(split)]
-    return told + (f"; nothing in {' and '.join(empty)}: another --split, --fractions, --block-px or --seed may help" if empty else "")
+    return told + (
+        f"; nothing in {' and '.join(empty)}: another --split, --fractions, --block-px or --seed may help" if empty else ""
+    )
 
 
 def _hints(asked: SplitRequest, rule: SplitRule, builder: PairBuilder[Any], made: BuildSummary) -> tuple[str, ...]:

@@ -137,8 +137,7 @@ def warped(
 
     Raises:
         RasterError: the file cannot be opened or has no CRS or transform.
-        SizeMismatchError: the grid lies outside the source.
-        ConfigError: the grid's CRS is none.
+        SizeMismatchError: the grid lies outside the source. ConfigError: its CRS is none.
     """
     grid = Grid(crs, transform, height_px, width_px)
     with _opening(path) as (dataset, resources):
