@@ -89,7 +89,7 @@ def test_holes_of_the_share_and_colour_that_were_set_make_a_store(tmp_path: Path
     hole_NHW = (input_NHWC != target_NHWC).any(axis=-1)
     assert hole_NHW.sum(axis=(1, 2)).tolist() == [round(32 * 48 * 0.3)] * len(input_NHWC)
     assert (input_NHWC[hole_NHW] == (255, 0, 255)).all()
-    assert run([*command, "--set", "area_share=1"]) == 1
+    assert run([*command, "--set", "area_share=1"]) == 2
     assert "area_share: Input should be less than 1" in capsys.readouterr().err
 
 
@@ -101,7 +101,7 @@ def test_palettes_with_as_many_missing_stripes_as_were_set_make_a_store(
     assert run([*command, "--set", "num_missing=4", "--set", "fill=[0,255,0]"]) == 0
     input_NHWC, target_NHWC = PairStore.open(tmp_path / "pairs").split("train").read_all()
     assert (input_NHWC != target_NHWC).any(axis=-1).sum(axis=(1, 2)).tolist() == [4 * 2 * 4] * len(input_NHWC)
-    assert run([*command, "--set", "fit=crop"]) == 1
+    assert run([*command, "--set", "fit=crop"]) == 2
     assert "fit: Input should be 'stretch'" in capsys.readouterr().err
 
 

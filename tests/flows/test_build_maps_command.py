@@ -63,7 +63,7 @@ def test_two_trees_of_tiles_from_the_shell_pair_what_both_have_and_name_what_one
     (tmp_path / "aerial" / "10" / "514" / "303.png").unlink()
     trees = [str(tmp_path / "osm"), str(tmp_path / "aerial")]
     command = ["build", "maps", *trees, "--out", str(tmp_path / "pairs")]
-    assert run(command) == 1
+    assert run(command) == 2
     assert "aerial are 16 px, not 256. Set tile_px to 16: --set tile_px=16" in " ".join(capsys.readouterr().err.split())
     command += ["--set", "tile_px=16", "--block-px", "32", "--buffer-px", "8", "--fractions", "0.6,0.2,0.2"]
     assert run(command) == 0
@@ -88,14 +88,14 @@ def test_the_help_tells_the_splits_by_place_and_their_buffers(capsys: pytest.Cap
         assert words in text
 
 
-def test_pictures_without_a_place_have_no_latitude_and_exit_with_one(
+def test_pictures_without_a_place_have_no_latitude_and_exit_with_two(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = [str(tmp_path / name) for name in ("map.png", "aerial.png")]
     for seed, path in enumerate(paths):
         Image.fromarray(noise(seed)).save(path)
     command = ["build", "maps", *paths, "--out", str(tmp_path / "pairs"), "--set", "tile_px=16"]
-    assert run([*command, "--split", "latitude"]) == 1
+    assert run([*command, "--split", "latitude"]) == 2
     message = " ".join(capsys.readouterr().err.split())
     assert "aerial.png has no place on the Earth" in message
     assert "its tiles have no latitude. Split by block, or give the target its CRS" in message

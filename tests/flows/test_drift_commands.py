@@ -80,9 +80,9 @@ def test_what_cannot_be_measured_or_used_is_an_error(pair_store: Path, tmp_path:
     for arguments, code, message in (
         (["drift", pair_store], 1, "has no version but"),
         (["drift", pair_store, tmp_path], 1, "is not a pair store"),
-        (["drift", pair_store, pair_store, "--set", "mean=1"], 1, "unknown key 'mean'. Known keys are: pairs, rejected"),
-        (["drift", pair_store, pair_store, "--set", "std_ratio=0.5"], 1, "greater than or equal to 1"),
-        (["build", "folders", tmp_path, "--out", tmp_path / "out", "--set", "drift.x=1"], 1, "unknown key 'x'"),
+        (["drift", pair_store, pair_store, "--set", "mean=1"], 2, "unknown key 'mean'. Known keys are: pairs, rejected"),
+        (["drift", pair_store, pair_store, "--set", "std_ratio=0.5"], 2, "greater than or equal to 1"),
+        (["build", "folders", tmp_path, "--out", tmp_path / "out", "--set", "drift.x=1"], 2, "unknown key 'x'"),
         (["use", pair_store], 2, "Write STORE@VERSION"),
         (["use", f"{pair_store}@nothing"], 1, "has no version 'nothing'. Use one of: "),
         (["use", tmp_path / "nowhere@1"], 2, "names no version of a pair store"),

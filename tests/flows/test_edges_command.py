@@ -53,7 +53,7 @@ def test_a_broken_photo_is_named_the_others_are_done_and_the_exit_code_says_so(
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [
-        (["--set", "thinning.treshold=0.2"], 1, "treshold"),
+        (["--set", "thinning.treshold=0.2"], 2, "treshold"),
         (["--device", "cuda"], 2, "engine torch"),
         (["--weights", "no-such-file.pth"], 1, "no-such-file.pth"),
         (["--output", "sharp"], 2, "sharp"),
