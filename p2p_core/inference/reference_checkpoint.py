@@ -135,7 +135,7 @@ def _recognised(tensors: Mapping[str, Tensor], dropout: float, path: Path) -> UN
         "dropout": dropout,
         "dropout_levels": tuple(range(1, depth - _FULL_WIDENING_LEVEL)),
     }
-    return UNetConfig.parse(values, where=str(path))
+    return UNetConfig.parse(values, where=str(path), error=WeightsError)
 
 
 _REMEDY_UNET = "Only generators trained with --netG unet_256 or unet_128 (or another depth) can be imported"
