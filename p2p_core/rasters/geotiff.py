@@ -193,8 +193,7 @@ def reproject_bounds(bounds: Bounds, from_crs: str, to_crs: str) -> Bounds:
     """The smallest bounds in `to_crs` around `bounds`, whose edges may bend on the way.
 
     Raises:
-        ConfigError: a CRS that PROJ does not know.
-        SizeMismatchError: bounds without a place in `to_crs`.
+        ConfigError: a CRS that PROJ does not know. SizeMismatchError: bounds without a place in `to_crs`.
     """
     if from_crs == to_crs:
         return bounds
