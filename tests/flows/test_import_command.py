@@ -101,7 +101,7 @@ def test_bands_decide_the_encodings_and_unusual_ones_are_asked_for(tmp_path: Pat
     spec = load_bundle(tmp_path / "colour").spec
     assert (spec.input_encoding, spec.target_encoding) == ("lab_l", "lab_ab")
     code, _, err = call(capsys, "import", tmp_path / "ndvi.pth", "--out", tmp_path / "ndvi")
-    assert code == 1
+    assert code == 2
     assert "4 into 1 bands" in err
     encodings = ("--input-encoding", "bands:4:uint16:0:3000", "--target-encoding", "bands:1:float32:-1:1")
     assert call(capsys, "import", tmp_path / "ndvi.pth", "--out", tmp_path / "ndvi", *encodings)[0] == 0
@@ -111,7 +111,7 @@ def test_bands_decide_the_encodings_and_unusual_ones_are_asked_for(tmp_path: Pat
     code, _, err = call(
         capsys, "import", tmp_path / "ndvi.pth", "--out", tmp_path / "x", "--input-encoding", "rgb", "--target-encoding", "rgb"
     )
-    assert code == 1
+    assert code == 2
     assert "rgb has 3" in err
 
 
