@@ -52,7 +52,7 @@ def test_a_store_is_exported_and_again_and_what_is_built_from_it_is_the_same(
     diff = json.loads(said)
     assert (diff["num_unchanged"], diff["changed"], diff["moved"]) == (64, [], [])
     assert [setting["name"] for setting in diff["settings"]] == ["parameters.input_side"]
-    assert "\n1 setting changed, 0 moved" in call(capsys, "diff", pair_store, tmp_path / "again")[1]
+    assert "\n1 setting changed, 0 moved" in call("diff", pair_store, tmp_path / "again")[1]
 
 
 def test_what_has_no_such_export_is_wrong_usage_that_names_the_right_one(pair_store: Path, tmp_path: Path, call: Call) -> None:
