@@ -21,8 +21,6 @@ __all__ = ["DigestMemory", "file_digest", "remembered_digests"]
 _SETTLED_NS = 2_000_000_000
 """A file changed less long ago may change again in the same tick of its file system's clock (FAT's ticks are 2 s)."""
 
-_Stamp = tuple[int, int, int, int, int]
-
 
 class DigestMemory:
     """What is known of files by their absolute paths. Safe to use from several threads."""
@@ -31,15 +29,15 @@ class DigestMemory:
         """`path`: the file it is kept in; absent or damaged, nothing is known."""
         self._path = path
         self._known = _read(path)
-        self._used: dict[str, tuple[_Stamp, str]] = {}
+        self._used: dict[str, str] = {}  # "stamp digest": text takes a third of what numbers do
 
     def sha256(self, path: Path) -> str:
         """Raises `OSError` as reading the file would."""
         name, stamp = str(path.absolute()), _stamp(path)
-        known = self._known.get(name)
-        if known is not None and known[0] == stamp:
-            self._used[name] = known
-            return known[1]
+        known_stamp, _, digest = self._known.get(name, "").rpartition(" ")
+        if known_stamp == stamp:
+            self._used[name] = self._known[name]
+            return digest
         digest = sha256_file(path)
         self._note(name, stamp, digest)
         return digest
@@ -48,15 +46,16 @@ class DigestMemory:
         """A file that this process has just written, and knows what."""
         self._note(str(path.absolute()), _stamp(path), digest)
 
-    def _note(self, name: str, stamp: _Stamp, digest: str) -> None:
-        if max(stamp[1:3]) < time.time_ns() - _SETTLED_NS:
-            self._used[name] = (stamp, digest)
+    def _note(self, name: str, stamp: str, digest: str) -> None:
+        _, modified_ns, changed_ns, *_ = map(int, stamp.split())
+        if max(modified_ns, changed_ns) < time.time_ns() - _SETTLED_NS:
+            self._used[name] = f"{stamp} {digest}"
 
     def save(self) -> None:
         """Keep what was asked for since it was opened, and forget the rest. Raises `OutputError`."""
         if self._used != self._known:
-            content = {name: [*stamp, digest] for name, (stamp, digest) in sorted(self._used.items())}
-            write_atomic(self._path, json.dumps(content, separators=(",", ":")).encode())  # ASCII: a path may be no text
+            content = json.dumps(self._used, sort_keys=True, separators=(",", ":"))  # ASCII: a path may be no text
+            write_atomic(self._path, content.encode())
 
 
 _ACTIVE: ContextVar[DigestMemory | None] = ContextVar("digest_memory", default=None)
@@ -79,17 +78,14 @@ def file_digest() -> Callable[[Path], str]:
     return memory.sha256 if memory else sha256_file
 
 
-def _stamp(path: Path) -> _Stamp:
+def _stamp(path: Path) -> str:
     found = path.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino} {found.st_dev}"
 
 
-def _read(path: Path) -> dict[str, tuple[_Stamp, str]]:
+def _read(path: Path) -> dict[str, str]:
     try:
         content = json.loads(path.read_bytes())
-        return {
-            name: ((size, modified, changed, inode, device), digest)
-            for name, (size, modified, changed, inode, device, digest) in content.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return {name: known for name, known in content.items() if isinstance(known, str)}  # not a list, as once it was
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}

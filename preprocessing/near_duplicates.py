@@ -60,15 +60,15 @@ def settlements(
     """
     if policy == "keep" or not len(assigned):
         return {}
-    ordered = assigned.sort_by("pair_id")
-    words_NW = np.frombuffer(b"".join(ordered["fingerprint"].to_pylist()), np.uint64).reshape(len(ordered), -1)
-    split_N = pc.index_in(ordered["split"], pa.array(SPLITS)).to_numpy()
-    judged_J = np.flatnonzero(np.bitwise_count(words_NW).sum(axis=1, dtype=np.int16) >= _MIN_BITS)
+    order = pc.sort_indices(assigned, sort_keys=[("pair_id", "ascending")])
+    ids, sources, splits = (assigned[name].take(order) for name in ("pair_id", "source_id", "split"))
+    split_N = pc.index_in(splits, pa.array(SPLITS)).to_numpy()
+    judged_J, words_JW = _judged(assigned["fingerprint"], order.to_numpy())
     if policy == "reject":
-        judged_J = judged_J[np.argsort(split_N[judged_J], kind="stable")]
-        return _rejections(ordered["pair_id"].take(pa.array(judged_J)), Prints(words_NW[judged_J], min_similarity))
-    unit_N = _numbers(ordered["source_id"]) if by_source else np.arange(len(ordered))
-    return _moves(ordered["pair_id"], split_N, unit_N, judged_J, Prints(words_NW[judged_J], min_similarity), by_hash=by_hash)
+        by_split = np.argsort(split_N[judged_J], kind="stable")
+        return _rejections(ids.take(pa.array(judged_J[by_split])), Prints(words_JW[by_split], min_similarity))
+    unit_N = _numbers(sources) if by_source else np.arange(len(order))
+    return _moves(ids, split_N, unit_N, judged_J, Prints(words_JW, min_similarity), by_hash=by_hash)
 
 
 def _steps(picture_HWC: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -85,6 +85,15 @@ def _halved(gray_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
         even_HW = gray_HW[: 2 * height_px, : 2 * width_px]
         gray_HW = np.asarray(cv2.resize(even_HW, (width_px, height_px), interpolation=cv2.INTER_AREA))
     return gray_HW
+
+
+def _judged(fingerprints: pa.ChunkedArray, order: Places) -> tuple[Places, NDArray[np.uint64]]:
+    """Which of `order` are judged, and their words."""
+    values = fingerprints.combine_chunks().cast(pa.binary(FINGERPRINT_BYTES))
+    words_NW = np.frombuffer(values.buffers()[1], np.uint64).reshape(len(order), -1)
+    enough_N = np.bitwise_count(words_NW).sum(axis=1, dtype=np.int16) >= _MIN_BITS
+    judged_J = np.flatnonzero(enough_N[order])
+    return judged_J, words_NW[order[judged_J]]
 
 
 def _numbers(names: pa.ChunkedArray) -> Places:

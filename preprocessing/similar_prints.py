@@ -56,12 +56,13 @@ class Prints:
         """
         if len(group_N) < 2:
             return group_N
-        points_NK = self._points()
-        for codes_N in _codes(points_NK):
+        everywhere = np.arange(len(group_N))
+        directions_BK = self._directions()
+        for codes_N in _codes(self._points(directions_BK, everywhere)):
             order = np.argsort(codes_N, kind="stable")  # neighbours are likely near: thousands of frames of one scene
             group_N = self._joined(group_N, order[:-1], order[1:])
         order = np.lexsort((self._num_bits_N, group_N, self._num_bits_N[group_N]))
-        points_NK = points_NK[order]
+        points_NK = self._points(directions_BK, order)
         for start in range(0, len(order), _ROWS):
             rows = slice(start, start + _ROWS)
             # A row's point, the measure of its own bits and 1 meet a column's point, 1 and the measure of its bits.
@@ -95,19 +96,19 @@ class Prints:
         goes, near, alike = zip(*gone, strict=True) if gone else ((), (), ())
         return np.array(goes, np.intp), np.array(near, np.intp), np.array(alike, np.float32)
 
-    def _points(self) -> NDArray[np.float32]:
-        """(N, K + 2): coordinates, a measure of the bits, and 1.
+    def _points(self, directions_BK: NDArray[np.float32], order: Places) -> NDArray[np.float32]:
+        """(N, K + 2), in this order: coordinates, a measure of the bits, and 1.
 
         Similar by s differ in at most (1 - s) / (1 + s) of all their bits n. With the squared distance of points as
         a.a + b.b - 2 a.b, that is a.b + measure(a) + measure(b) >= 0, where measure(a) = ((1 - s) / (1 + s) n - a.a) / 2.
         """
-        num, directions_BK = len(self._words_NW), self._directions()
-        points_NK = np.ones((num, directions_BK.shape[1] + 2), np.float32)
-        for start in range(0, num, _SAMPLE):
-            part = slice(start, start + _SAMPLE)
-            points_NK[part, :-2] = _bits(self._words_NW[part]) @ directions_BK
         allowed = (1 - self._min_similarity) / (1 + self._min_similarity)
-        points_NK[:, -2] = (allowed * self._num_bits_N - np.square(points_NK[:, :-2]).sum(axis=1)) / 2
+        points_NK = np.ones((len(order), directions_BK.shape[1] + 2), np.float32)
+        for start in range(0, len(order), _SAMPLE):
+            part, places = slice(start, start + _SAMPLE), order[start : start + _SAMPLE]
+            coordinates_NK = _bits(self._words_NW[places]) @ directions_BK
+            points_NK[part, :-2] = coordinates_NK
+            points_NK[part, -2] = (allowed * self._num_bits_N[places] - np.square(coordinates_NK).sum(axis=1)) / 2
         return points_NK
 
     def _directions(self) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ The tables are sorted and carry no time or machine, so the same rows are the sam
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
@@ -150,12 +150,17 @@ def sources_table(records: Iterable[SourceRecord]) -> pa.Table:
     return _table(records, SOURCES_SCHEMA, files_json=lambda record: _json(record.files))
 
 
-def to_parquet(tables: Sequence[pa.Table]) -> bytes:
-    """The rows of tables of one kind, in the order they have in a file."""
-    table = pa.concat_tables(tables)
-    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in _ORDER[table.schema]])
+def to_parquet(tables: list[pa.Table]) -> bytes:
+    """The rows of tables of one kind, in the order they have in a file. Takes the tables out of the list."""
+    table, arrays = pa.concat_tables(tables), []
+    schema = table.schema
+    tables.clear()
+    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in _ORDER[schema]])
+    for name in schema.names:  # one at a time, so that only one is there twice
+        arrays.append(table[name].take(order).combine_chunks())
+        table = table.drop_columns([name])
     sink = pa.BufferOutputStream()
-    pq.write_table(table.take(order).combine_chunks(), sink, compression="zstd")
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink, compression="zstd")
     data: bytes = sink.getvalue().to_pybytes()
     return data
 
