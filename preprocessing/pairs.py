@@ -21,18 +21,19 @@ __all__ = ["OneFile", "Outcome", "Pair", "PairBuilder", "Rejected", "SourceRef"]
 
 @dataclass(frozen=True, slots=True)
 class OneFile(Mapping[str, str]):
-    """The `files` of a source that is one file, in a quarter of a dictionary's memory."""
+    """The `files` of a source that is one file: `role`/`place`. A dictionary takes four times the memory."""
 
-    name: str
+    role: str
+    place: str
     sha256: str
 
     def __getitem__(self, name: str) -> str:
-        if name != self.name:
+        if name != f"{self.role}/{self.place}":
             raise KeyError(name)
         return self.sha256
 
     def __iter__(self) -> Iterator[str]:
-        return iter((self.name,))
+        return iter((f"{self.role}/{self.place}",))
 
     def __len__(self) -> int:
         return 1
