@@ -8,10 +8,12 @@ it does not show is a disk that rots. `p2p verify` reads every byte.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from hashlib import sha256
 from pathlib import Path
 
 from p2p_core.files import sha256_file, write_atomic
@@ -21,7 +23,7 @@ __all__ = ["DigestMemory", "file_digest", "remembered_digests"]
 _SETTLED_NS = 2_000_000_000
 """A file changed less long ago may change again in the same tick of its file system's clock (FAT's ticks are 2 s)."""
 
-_Stamp = tuple[int, int, int, int, int]
+_STAMP_BYTES, _DIGEST_BYTES = 16, 32
 
 
 class DigestMemory:
@@ -31,31 +33,31 @@ class DigestMemory:
         """`path`: the file it is kept in; absent or damaged, nothing is known."""
         self._path = path
         self._known = _read(path)
-        self._used: dict[str, tuple[_Stamp, str]] = {}
+        self._used: dict[str, bytes] = {}  # stamp and digest
 
     def sha256(self, path: Path) -> str:
         """Raises `OSError` as reading the file would."""
-        name, stamp = str(path.absolute()), _stamp(path)
-        known = self._known.get(name)
-        if known is not None and known[0] == stamp:
+        name, found = str(path.absolute()), path.stat()
+        known = self._known.get(name, b"")
+        if known.startswith(_stamp(found)):
             self._used[name] = known
-            return known[1]
+            return known[_STAMP_BYTES:].hex()
         digest = sha256_file(path)
-        self._note(name, stamp, digest)
+        self._note(name, found, digest)
         return digest
 
     def note(self, path: Path, digest: str) -> None:
         """A file that this process has just written, and knows what."""
-        self._note(str(path.absolute()), _stamp(path), digest)
+        self._note(str(path.absolute()), path.stat(), digest)
 
-    def _note(self, name: str, stamp: _Stamp, digest: str) -> None:
-        if max(stamp[1:3]) < time.time_ns() - _SETTLED_NS:
-            self._used[name] = (stamp, digest)
+    def _note(self, name: str, found: os.stat_result, digest: str) -> None:
+        if max(found.st_mtime_ns, found.st_ctime_ns) < time.time_ns() - _SETTLED_NS:
+            self._used[name] = _stamp(found) + bytes.fromhex(digest)
 
     def save(self) -> None:
         """Keep what was asked for since it was opened, and forget the rest. Raises `OutputError`."""
         if self._used != self._known:
-            content = {name: [*stamp, digest] for name, (stamp, digest) in sorted(self._used.items())}
+            content = {name: known.hex() for name, known in sorted(self._used.items())}
             write_atomic(self._path, json.dumps(content, separators=(",", ":")).encode())  # ASCII: a path may be no text
 
 
@@ -79,17 +81,16 @@ def file_digest() -> Callable[[Path], str]:
     return memory.sha256 if memory else sha256_file
 
 
-def _stamp(path: Path) -> _Stamp:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+def _stamp(found: os.stat_result) -> bytes:
+    """Hashed, for a hundred thousand files are remembered: five numbers take 300 bytes."""
+    values = found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
+    return sha256(repr(values).encode()).digest()[:_STAMP_BYTES]
 
 
-def _read(path: Path) -> dict[str, tuple[_Stamp, str]]:
+def _read(path: Path) -> dict[str, bytes]:
     try:
         content = json.loads(path.read_bytes())
-        return {
-            name: ((size, modified, changed, inode, device), digest)
-            for name, (size, modified, changed, inode, device, digest) in content.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        known = {name: bytes.fromhex(value) for name, value in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):  # absent, damaged, or of an earlier version
         return {}
+    return {name: value for name, value in known.items() if len(value) == _STAMP_BYTES + _DIGEST_BYTES}

@@ -7,7 +7,7 @@ from the current version; a killed build resumes with the buckets it had finishe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from p2p_core.progress import Progress
 from preprocessing.buckets import BucketTask, Origin, make_bucket
 from preprocessing.drift import StoreDrift
 from preprocessing.pairs import PairBuilder, SourceRef
-from preprocessing.settle import settle
+from preprocessing.settle import Survey, settle
 from preprocessing.split import SplitRule
 
 __all__ = ["BuildSummary", "build_dataset"]
@@ -160,15 +160,17 @@ class _Work:
         return origins
 
     def finish(self, executor: Executor | None, admit: Admit | None) -> tuple[Path, Manifest]:
-        commits = [_committed(task, self.root) for task in self.tasks]
-        _refuse_nothing(commits)
-        settled_root = settle(self.tasks, commits, executor)
-        if settled_root != self.root:
-            self.root, commits = settled_root, []  # let go of before the others are read
-            commits = [_committed(task, settled_root) for task in self.tasks]
-        records = [SourceRecord(s.source_id, s.digest, dict(s.files)) for s in self.sources]
-        manifest = assemble_version(self.root, self.spec, records, commits, build_key=self.build_key, num_slots=self.num_slots)
+        survey = Survey.of(self._commits())
+        _refuse_nothing(survey)
+        self.root = settle(self.tasks, survey, executor)
+        records = (SourceRecord(s.source_id, s.digest, s.files) for s in self.sources)
+        key, num_slots = self.build_key, self.num_slots
+        manifest = assemble_version(self.root, self.spec, records, self._commits(), build_key=key, num_slots=num_slots)
         return publish(self.out, self.root, manifest, admit), manifest
+
+    def _commits(self) -> Iterator[BucketCommit]:
+        """Of every bucket in turn, read when it is asked for: a record takes some kilobytes a pair."""
+        return (_committed(task, self.root) for task in self.tasks)
 
     def return_to(self, version: Path, admit: Admit | None) -> bool:
         """A version that was made before is what is asked for: point to it. Whether it was current."""
@@ -224,15 +226,13 @@ def _spec(builder: PairBuilder[Any], split_rule: SplitRule, layout: StoreLayout)
     )
 
 
-def _refuse_nothing(commits: Sequence[BucketCommit]) -> None:
-    if any(commit.pairs for commit in commits):
+def _refuse_nothing(survey: Survey) -> None:
+    if survey.num_pairs:
         return
-    rejected = [record for commit in commits for record in commit.rejected]
-    if not rejected:
+    if not (first := survey.first_rejected):
         raise EmptySourceError("The sources hold no pair", remedy="Check that they are as large as the tiles asked for")
-    first = rejected[0]
     raise EmptySourceError(
-        f"Every one of {len(rejected)} items was rejected; {first.item}, for one: {first.detail}",
+        f"Every one of {survey.num_rejected} items was rejected; {first.item}, for one: {first.detail}",
         remedy="Mend the sources, or change the builder's parameters or the split",
     )
 

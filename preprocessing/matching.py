@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from p2p_core.errors import EmptySourceError, PairingError
 from p2p_core.rasters.registry import FILE_FORMATS
@@ -24,6 +24,22 @@ class Pictures:
     others: tuple[Path, ...]
 
 
+class Files(Mapping[str, Path]):
+    """Name -> file. Of each its place below one directory is kept, a quarter of what its `Path` takes."""
+
+    def __init__(self, directory: Path, places: Mapping[str, str]) -> None:
+        self._directory, self._places = directory, places
+
+    def __getitem__(self, name: str) -> Path:
+        return self._directory / self._places[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
 def visible_files(directory: Path) -> Iterator[Path]:
     """Every file under a directory, in order of paths. Hidden files and what hidden directories hold are passed over.
 
@@ -34,14 +50,14 @@ def visible_files(directory: Path) -> Iterator[Path]:
         yield directory / place
 
 
-def _visible_places(directory: Path) -> list[Path]:
+def _visible_places(directory: Path) -> list[str]:
     """As `visible_files`, relative to the directory. A link to a directory is no file, nor is it followed."""
     places = []
     for folder, folders, files in os.walk(directory):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = os.path.relpath(folder, directory)
-        places += [Path(inside, name) for name in files if not name.startswith(".")]
-    places.sort(key=lambda place: place.parts)
+        inside = "" if (place := os.path.relpath(folder, directory)) == os.curdir else f"{place}/"
+        places += [inside + name for name in files if not name.startswith(".")]
+    places.sort(key=lambda place: place.replace("/", "\0"))  # as the parts of paths are ordered
     for place in places:
         _require_text(place)
     return places
@@ -59,25 +75,25 @@ def find_pictures(directory: Path, ending: str = "") -> Pictures:
     """
     if not directory.is_dir():
         raise EmptySourceError(f"{directory} is not a directory", remedy="Give the directory that holds the pictures")
-    by_name: dict[str, Path] = {}
+    by_name: dict[str, str] = {}
     others, lacking = [], []
     for place in _visible_places(directory):
-        path, name = directory / place, name_without(place, ending)
+        path, name = directory / place, name_without(PurePath(place), ending)
         if name is None:
             lacking.append(path)
         elif path.suffix.lower() not in FILE_FORMATS:
             others.append(path)
         elif name in by_name:
-            raise _one_name(by_name[name], path)
+            raise _one_name(directory / by_name[name], path)
         else:
-            by_name[name] = path
+            by_name[name] = place
     if not by_name:
         remedy = f"Put pictures there, of a kind among {', '.join(FILE_FORMATS)}"
         raise nothing_found(directory, ending, lacking, "picture", remedy)
-    return Pictures(directory, by_name, tuple(others))
+    return Pictures(directory, Files(directory, by_name), tuple(others))
 
 
-def name_without(place: Path, ending: str) -> str | None:
+def name_without(place: PurePath, ending: str) -> str | None:
     """A file's relative path without suffix and ending; None where it does not end so, or has no other name."""
     for whole in (place.with_suffix("").as_posix(), place.as_posix()):
         name = whole.removesuffix(ending)
@@ -147,9 +163,9 @@ def _remedy(choices: Sequence[Endings], options: tuple[str, str]) -> str:
     return f"Say how names end: {', or '.join(ways)}"
 
 
-def _require_text(place: Path) -> None:
+def _require_text(place: str) -> None:
     try:
-        str(place).encode()
+        place.encode()
     except UnicodeEncodeError:
         shown = os.fsencode(place).decode(errors="backslashreplace")
         raise PairingError(f"The name of {shown} is not UTF-8, so no table can hold it", remedy="Rename it") from None

@@ -5,22 +5,22 @@ by more than 2 grey levels, to the right and downwards (after dHash; Krawetz 201
 fingerprints overlap: bits in both over bits in either (Jaccard). Measured on real pictures (docs/log.md, "Near duplicates"):
 pictures encoded again or scaled by half have 0.9 and more, unrelated ones at most 0.6.
 
-Legend: H W pixels, C bands, N pairs, W words of 64 bits.
+Legend: H W pixels, C bands, N pairs, W words of 64 bits, J the pairs that are judged, in order of preference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from p2p_core.pairstore.layout import SPLITS
-from p2p_core.pairstore.schema import AssignedRecord, Settlement
+from p2p_core.pairstore.schema import Settlement
+from preprocessing.similar_prints import Places, Prints
 
 __all__ = ["FINGERPRINT_BYTES", "Policy", "fingerprint", "settlements", "similarity"]
 
@@ -31,14 +31,6 @@ FINGERPRINT_BYTES = 2 * 4 * _CELLS * _CELLS // 8
 
 _MIN_BITS = 48
 """A pair with fewer has too little to be told by: open water, plain colour."""
-
-_ROWS, _COLUMNS = 32, 1024
-"""So many pairs are compared with so many at once: what is between stays in a core's cache."""
-
-_FIRST_WORDS = 3
-"""What they share tells of nearly all pairs that they are not near. 3 x 64 bits fit a byte's count."""
-
-Places = NDArray[np.intp]
 
 
 def fingerprint(input_HWC: NDArray[np.uint8], target_HWC: NDArray[np.uint8]) -> bytes:
@@ -53,12 +45,12 @@ def similarity(one: bytes, other: bytes) -> float:
 
 
 def settlements(
-    records: Sequence[AssignedRecord], policy: Policy, min_similarity: float, *, by_source: bool = False, by_hash: bool = True
+    assigned: pa.Table, policy: Policy, min_similarity: float, *, by_source: bool = False, by_hash: bool = True
 ) -> dict[str, Settlement]:
     """Pair id -> what becomes of it, for those that do not stay where the split rule put them.
 
     Args:
-        records: every pair, in any order: the answer does not depend on it.
+        assigned: every pair (`ASSIGNED_SCHEMA`), in any order: the answer does not depend on it.
         policy: `move` brings pairs that are nearly the same, directly or through others between them, to one split.
             `reject` leaves one of each, wherever the others lie; the one in the earlier split stays, then that of the smaller
             id. `keep` leaves all as they are.
@@ -66,13 +58,17 @@ def settlements(
         by_hash: the split was drawn, so such a group goes where its first pair by id was put, and the shares of the splits
             hold on average. Otherwise it goes to the first of its splits: train before val before test.
     """
-    ordered = sorted(records, key=lambda record: record.pair_id)
-    judged = [record for record in ordered if _num_bits(record) >= _MIN_BITS]
-    if policy == "keep" or not judged:
+    if policy == "keep" or not len(assigned):
         return {}
+    order = pc.sort_indices(assigned, sort_keys=[("pair_id", "ascending")])
+    ids, sources, splits = (assigned[name].take(order) for name in ("pair_id", "source_id", "split"))
+    split_N = pc.index_in(splits, pa.array(SPLITS)).to_numpy()
+    judged_J, words_JW = _judged(assigned["fingerprint"], order.to_numpy())
     if policy == "reject":
-        return _rejections(_Prints(sorted(judged, key=lambda record: SPLITS.index(record.split)), min_similarity))
-    return _moves(_Prints(judged, min_similarity), ordered, by_source=by_source, by_hash=by_hash)
+        by_split = np.argsort(split_N[judged_J], kind="stable")
+        return _rejections(ids.take(pa.array(judged_J[by_split])), Prints(words_JW[by_split], min_similarity))
+    unit_N = _numbers(sources) if by_source else np.arange(len(order))
+    return _moves(ids, split_N, unit_N, judged_J, Prints(words_JW, min_similarity), by_hash=by_hash)
 
 
 def _steps(picture_HWC: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -91,106 +87,53 @@ def _halved(gray_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return gray_HW
 
 
-def _num_bits(record: AssignedRecord) -> int:
-    return int.from_bytes(record.fingerprint, "big").bit_count()
+def _judged(fingerprints: pa.ChunkedArray, order: Places) -> tuple[Places, NDArray[np.uint64]]:
+    """Which of `order` are judged, and their words."""
+    values = fingerprints.combine_chunks().cast(pa.binary(FINGERPRINT_BYTES))
+    words_NW = np.frombuffer(values.buffers()[1], np.uint64).reshape(len(order), -1)
+    enough_N = np.bitwise_count(words_NW).sum(axis=1, dtype=np.int16) >= _MIN_BITS
+    judged_J = np.flatnonzero(enough_N[order])
+    return judged_J, words_NW[order[judged_J]]
 
 
-class _Prints:
-    """The fingerprints of pairs as words; pairs are called by their places in `records`."""
-
-    def __init__(self, records: Sequence[AssignedRecord], min_similarity: float) -> None:
-        self.records, self.min_similarity = records, min_similarity
-        words_NW = np.frombuffer(b"".join(record.fingerprint for record in records), np.uint64).reshape(len(records), -1)
-        self._words_WN = np.ascontiguousarray(words_NW.T)
-        self._num_bits_N = np.bitwise_count(words_NW).sum(axis=1, dtype=np.int16)
-        # Similar by s are two that share s / (1 + s) of all their bits; rounded down, so that none is missed.
-        self._need_N = np.floor(self._num_bits_N * (min_similarity / (1 + min_similarity))).astype(np.int16)
-        self._num_left_N = np.bitwise_count(words_NW[:, _FIRST_WORDS:]).sum(axis=1, dtype=np.int16)
-
-    def near(self, rows: Places, columns: Places) -> tuple[Places, Places, NDArray[np.float32]]:
-        """The places in `rows` and in `columns` of each two that are similar enough, and how similar they are."""
-        shared = np.zeros((len(rows), len(columns)), np.uint8)
-        for word_N in self._words_WN[:_FIRST_WORDS]:
-            shared += np.bitwise_count(word_N[rows][:, np.newaxis] & word_N[columns])
-        most = shared + np.minimum(self._num_left_N[rows][:, np.newaxis], self._num_left_N[columns])
-        i, j = np.nonzero(most >= self._need_N[rows][:, np.newaxis] + self._need_N[columns])  # nearly always nothing
-        if not len(i):
-            return rows[i], columns[j], np.empty(0, np.float32)
-        own, other = rows[i], columns[j]
-        all_shared = np.bitwise_count(self._words_WN[:, own] & self._words_WN[:, other]).sum(axis=0, dtype=np.int16)
-        similarity = all_shared.astype(np.float32) / (self._num_bits_N[own] + self._num_bits_N[other] - all_shared)
-        enough = similarity >= self.min_similarity
-        return own[enough], other[enough], similarity[enough]
-
-    def groups(self, joined: NDArray[np.intp]) -> NDArray[np.intp]:
-        """For each pair the first place of its group, of those near or `joined` (2, any number), or so over others."""
-        links = [joined]
-        order = np.argsort(self._num_bits_N, kind="stable")
-        for start in range(0, len(order), _ROWS):
-            rows = order[start : start + _ROWS]
-            for columns in _blocks(order[start:]):
-                if self._num_bits_N[rows[-1]] < self.min_similarity * self._num_bits_N[columns[0]]:
-                    break  # not near even if all bits of the fewer are among the more
-                own, other, _ = self.near(rows, columns)
-                if len(own):
-                    links.append(_spanning(np.stack([own, other])))
-        return _first_of_group(np.concatenate(links, axis=1), len(self.records))
+def _numbers(names: pa.ChunkedArray) -> Places:
+    """For each name a number that it has alone."""
+    return np.asarray(names.combine_chunks().dictionary_encode().indices, np.intp)
 
 
-def _blocks(places: Places) -> Iterator[Places]:
-    return (places[start : start + _COLUMNS] for start in range(0, len(places), _COLUMNS))
-
-
-def _spanning(links: NDArray[np.intp]) -> NDArray[np.intp]:
-    """(2, any number) links -> fewer that join the same places: thousands of frames of one scene are millions of links."""
-    places, numbers = np.unique(links, return_inverse=True)
-    first = _first_of_group(numbers.reshape(links.shape), len(places))
-    return np.stack([places[first], places])
-
-
-def _first_of_group(links: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-    """Links between places 0..count-1 -> for each the first place it is joined to, itself or another."""
-    graph = coo_array((np.ones(links.shape[1], np.int8), tuple(links)), shape=(count, count))
-    _, labels = connected_components(graph, directed=False)
-    _, first = np.unique(labels, return_index=True)
-    return np.asarray(first[labels], np.intp)
-
-
-def _moves(prints: _Prints, ordered: Sequence[AssignedRecord], *, by_source: bool, by_hash: bool) -> dict[str, Settlement]:
-    units = [record.source_id if by_source else record.pair_id for record in prints.records]
-    _, first_of_unit, unit_of = np.unique(units, return_index=True, return_inverse=True)
-    first = prints.groups(np.stack([first_of_unit[unit_of], np.arange(len(units))]))
-    members: dict[int, dict[str, int]] = {}  # of a group, the first pair in each of its splits
-    for place, group in enumerate(first.tolist()):
-        members.setdefault(group, {}).setdefault(prints.records[place].split, place)
-    goes_to = {
-        group: prints.records[group].split if by_hash else min(found, key=SPLITS.index)
-        for group, found in members.items()
-        if len(found) > 1
+def _moves(
+    ids: pa.ChunkedArray, split_N: NDArray[np.int32], unit_N: Places, judged_J: Places, prints: Prints, *, by_hash: bool
+) -> dict[str, Settlement]:
+    """`unit_N`: pairs of one number move together. Groups are called by the place of their first pair in `judged_J`."""
+    _, first_of_unit, unit_J = np.unique(unit_N[judged_J], return_index=True, return_inverse=True)
+    group_J = prints.groups(first_of_unit[unit_J])
+    group_of_unit = np.full(len(split_N), -1)
+    group_of_unit[unit_N[judged_J]] = group_J
+    first_JS = np.full((len(judged_J), len(SPLITS)), -1)  # of a group, the first pair in each split
+    found, first = np.unique(group_J * len(SPLITS) + split_N[judged_J], return_index=True)
+    first_JS.ravel()[found] = first
+    goes_to_J = split_N[judged_J] if by_hash else (first_JS >= 0).argmax(axis=1)
+    group_N = group_of_unit[unit_N]
+    moved = np.flatnonzero(group_N >= 0)
+    moved = moved[goes_to_J[group_N[moved]] != split_N[moved]]
+    goes_to = goes_to_J[group_N[moved]]
+    near = judged_J[first_JS[group_N[moved], goes_to]]
+    return {
+        pair_id: Settlement(SPLITS[split], near=near_id)
+        for pair_id, split, near_id in zip(_named(ids, moved), goes_to.tolist(), _named(ids, near), strict=True)
     }
-    group_of = dict(zip(units, first.tolist(), strict=True))
-    moved = {}
-    for record in ordered:
-        group = group_of.get(record.source_id if by_source else record.pair_id, -1)
-        if group in goes_to and goes_to[group] != record.split:
-            split = goes_to[group]
-            moved[record.pair_id] = Settlement(split, near=prints.records[members[group][split]].pair_id)
-    return moved
 
 
-def _rejections(prints: _Prints) -> dict[str, Settlement]:
-    """Each pair in its turn: near one that stayed, it goes."""
+def _rejections(ids: pa.ChunkedArray, prints: Prints) -> dict[str, Settlement]:
+    """`ids`: of `prints`. Whatever is near lies in one group, so each is gone through by itself."""
     rejected: dict[str, Settlement] = {}
-    stays = np.ones(len(prints.records), bool)
-    for start in range(0, len(prints.records), _ROWS):
-        rows = np.arange(start, min(start + _ROWS, len(prints.records)))
-        found = [prints.near(rows, columns) for columns in _blocks(np.flatnonzero(stays[: rows[-1] + 1]))]
-        later, earlier, similarity = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        for place in rows.tolist():
-            alike = np.flatnonzero((later == place) & (earlier < place) & stays[earlier])
-            if len(alike):
-                nearest = alike[similarity[alike].argmax()]
-                near = prints.records[earlier[nearest]].pair_id
-                rejected[prints.records[place].pair_id] = Settlement(None, near, round(float(similarity[nearest]), 3))
-                stays[place] = False
+    for places in prints.members(prints.groups(np.arange(len(ids)))):
+        gone, near, similarity = prints.alike_one_that_stays(places)
+        for pair_id, near_id, alike in zip(_named(ids, gone), _named(ids, near), similarity.tolist(), strict=True):
+            rejected[pair_id] = Settlement(None, near_id, round(alike, 3))
     return rejected
+
+
+def _named(ids: pa.ChunkedArray, places: Places) -> list[str]:
+    names: list[str] = ids.take(pa.array(places)).to_pylist()
+    return names

@@ -7,19 +7,21 @@ whatever was reused. Settled buckets are written beside the built ones, from the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from p2p_core.encodings import encoding
 from p2p_core.errors import EmptySourceError
 from p2p_core.executor import Executor
 from p2p_core.pairstore.layout import ROLES, SPLITS, shard_path
-from p2p_core.pairstore.schema import AssignedRecord, PairRecord, Settlement
+from p2p_core.pairstore.schema import PairRecord, RejectedRecord, Settlement, assigned_table
 from p2p_core.pairstore.shards import decode_pair
 from p2p_core.pairstore.writer import BucketCommit, BucketWriter, link_bucket, read_bucket
 from preprocessing.buckets import BucketTask, add_pair, build_bucket, reject_item
@@ -28,7 +30,7 @@ from preprocessing.name_split import GroupSplit
 from preprocessing.near_duplicates import settlements
 from preprocessing.pairs import Pair, Rejected
 
-__all__ = ["MOVED_FROM", "NEAR_DUPLICATE", "settle"]
+__all__ = ["MOVED_FROM", "NEAR_DUPLICATE", "Survey", "settle"]
 
 MOVED_FROM, NEAR_DUPLICATE_OF = "moved_from", "near_duplicate_of"
 """Attributes of a pair that moved."""
@@ -36,39 +38,73 @@ MOVED_FROM, NEAR_DUPLICATE_OF = "moved_from", "near_duplicate_of"
 NEAR_DUPLICATE = "near_duplicate"
 
 
-def settle(tasks: Sequence[BucketTask], commits: Sequence[BucketCommit], executor: Executor | None) -> Path:
-    """The root of the version with its near duplicates settled: that of the tasks where there are none."""
+@dataclass(frozen=True)
+class Survey:
+    """What has to be known of all buckets at once, as small as it can be kept.
+
+    Attributes:
+        assigned: of each bucket, its pairs as the split rule put them (`ASSIGNED_SCHEMA`).
+        settled: whether near duplicates of a bucket were settled already.
+        first_rejected: None where nothing was.
+    """
+
+    assigned: tuple[pa.Table, ...]
+    settled: bool
+    num_pairs: int
+    num_rejected: int
+    first_rejected: RejectedRecord | None
+
+    @classmethod
+    def of(cls, commits: Iterable[BucketCommit]) -> Survey:
+        """Goes through `commits` once and holds one at a time."""
+        assigned, settled, num_pairs, num_rejected, first_rejected = [], False, 0, 0, None
+        for commit in commits:
+            assigned.append(assigned_table(commit.assigned))
+            settled = settled or bool(commit.settled)
+            num_pairs += len(commit.pairs)
+            num_rejected += len(commit.rejected)
+            first_rejected = first_rejected or next(iter(commit.rejected), None)
+        return cls(tuple(assigned), settled, num_pairs, num_rejected, first_rejected)
+
+
+def settle(tasks: Sequence[BucketTask], survey: Survey, executor: Executor | None) -> Path:
+    """The root of the version with its near duplicates settled: that of the tasks where there are none.
+
+    Args:
+        survey: of the buckets of `tasks`, in their order.
+    """
     root = tasks[0].root
     rule = tasks[0].split_rule
-    assigned = [record for commit in commits for record in commit.assigned]
+    assigned = pa.concat_tables(survey.assigned)
     by_source, by_hash = rule.kind != "name", rule.kind != "directory"
     if isinstance(rule, GroupSplit):  # what moves together is a group
         assigned = [replace(record, source_id=group_of(record.source_id, rule.by) or "") for record in assigned]
     found = settlements(assigned, rule.near_duplicates, rule.min_similarity, by_source=by_source, by_hash=by_hash)
-    if not found and not any(commit.settled for commit in commits):
+    if not found and not survey.settled:
         return root
     if not by_hash:
         _refuse_emptied(assigned, found)
     settled_root = root.with_name(f"{root.name}-settled")
     work = []
-    for task, commit in zip(tasks, commits, strict=True):
-        own = {record.pair_id: found[record.pair_id] for record in commit.assigned if record.pair_id in found}
-        work.append(_SettleTask(task, own, settled_root))
+    for task, own in zip(tasks, survey.assigned, strict=True):
+        settled = {pair_id: found[pair_id] for pair_id in own["pair_id"].to_pylist() if pair_id in found}
+        work.append(_SettleTask(task, settled, settled_root))
     for _ in executor.map(_settle_bucket, work) if executor else map(_settle_bucket, work):
         pass
     return settled_root
 
 
-def _refuse_emptied(assigned: Sequence[AssignedRecord], found: Mapping[str, Settlement]) -> None:
+def _refuse_emptied(assigned: pa.Table, found: Mapping[str, Settlement]) -> None:
     """Who laid test pictures apart that are all nearly those of training should know at once that they test nothing."""
-    left = {record.split for record in assigned if record.pair_id not in found} | {s.split for s in found.values()}
+    stays = assigned.filter(pc.invert(pc.is_in(assigned["pair_id"], pa.array(found, pa.string()))))
+    left = {*stays["split"].unique().to_pylist(), *(settlement.split for settlement in found.values())}
     for split in SPLITS:
-        gone = [record for record in assigned if record.split == split]
-        if gone and split not in left:
-            near = found[gone[0].pair_id]
+        gone = assigned.filter(pc.equal(assigned["split"], split))["pair_id"]
+        if len(gone) and split not in left:
+            first = gone[0].as_py()
             raise EmptySourceError(
                 f"Each of the {len(gone)} pairs of {split} is nearly one of another split, or lies in one source with such;"
-                f" {gone[0].pair_id}, for one, by {near.near}",
+                f" {first}, for one, by {found[first].near}",
                 remedy="Put other pictures there, or let near duplicates stay: --near-duplicates keep",
             )
 

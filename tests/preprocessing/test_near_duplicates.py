@@ -19,7 +19,7 @@ from skimage import data as photos_of_skimage
 from p2p_core.errors import EmptySourceError
 from p2p_core.pairstore import PairStore, verify_store
 from p2p_core.pairstore.layout import SPLITS, StoreLayout
-from p2p_core.pairstore.schema import AssignedRecord, Settlement
+from p2p_core.pairstore.schema import AssignedRecord, Settlement, assigned_table
 from preprocessing.build import build_dataset
 from preprocessing.gray import GrayBuilder
 from preprocessing.near_duplicates import FINGERPRINT_BYTES, fingerprint, settlements
@@ -100,7 +100,7 @@ def test_after_moving_no_two_splits_hold_nearly_the_same_pair(
 ) -> None:
     if by_source:
         made = with_one_split_a_source(made)
-    split = splits_after(made, settlements(made, "move", 0.8, by_source=by_source, by_hash=by_hash))
+    split = splits_after(made, settlements(assigned_table(made), "move", 0.8, by_source=by_source, by_hash=by_hash))
     for a in made:
         for b in made:
             if judged(a) and judged(b) and similarity(a.fingerprint, b.fingerprint) >= 0.8:
@@ -111,7 +111,7 @@ def test_after_moving_no_two_splits_hold_nearly_the_same_pair(
 
 @given(records(), st.booleans())
 def test_a_group_moves_whole_and_only_where_one_of_it_was(made: list[AssignedRecord], by_hash: bool) -> None:
-    found = settlements(made, "move", 0.8, by_hash=by_hash)
+    found = settlements(assigned_table(made), "move", 0.8, by_hash=by_hash)
     graph = {r.pair_id: {o.pair_id for o in made if judged(r) and judged(o) and near(r, o)} | {r.pair_id} for r in made}
     rule = {record.pair_id: record.split for record in made}
     after = splits_after(made, found)
@@ -137,12 +137,12 @@ def with_one_split_a_source(made: list[AssignedRecord]) -> list[AssignedRecord]:
 def test_the_order_of_pairs_changes_nothing(made: list[AssignedRecord], random: Any) -> None:
     shuffled = random.sample(made, len(made))
     for policy in ("move", "reject", "keep"):
-        assert settlements(made, policy, 0.8) == settlements(shuffled, policy, 0.8)
+        assert settlements(assigned_table(made), policy, 0.8) == settlements(assigned_table(shuffled), policy, 0.8)
 
 
 @given(records())
 def test_rejecting_leaves_one_of_each_and_never_the_last(made: list[AssignedRecord]) -> None:
-    found = settlements(made, "reject", 0.8)
+    found = settlements(assigned_table(made), "reject", 0.8)
     kept = [r for r in made if r.pair_id not in found and judged(r)]
     assert all(similarity(a.fingerprint, b.fingerprint) < 0.8 for i, a in enumerate(kept) for b in kept[:i])
     assert {settled.near for settled in found.values()} <= {r.pair_id for r in kept}

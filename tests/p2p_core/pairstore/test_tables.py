@@ -20,11 +20,12 @@ from p2p_core.pairstore.schema import (
     RejectedRecord,
     SourceRecord,
     pairs_from_parquet,
-    pairs_to_parquet,
+    pairs_table,
     rejected_from_parquet,
-    rejected_to_parquet,
+    rejected_table,
     sources_from_parquet,
-    sources_to_parquet,
+    sources_table,
+    to_parquet,
 )
 
 windows = st.none() | st.builds(Window, *[st.integers(0, 10**6)] * 4)
@@ -45,16 +46,16 @@ pairs = st.builds(
 @settings(max_examples=30)
 @given(st.lists(pairs, max_size=6, unique_by=lambda pair: (pair.split, pair.slot)))
 def test_records_of_pairs_come_back_whole_and_in_order_of_their_slots(records: list[PairRecord]) -> None:
-    data = pairs_to_parquet(records)
+    data = to_parquet([pairs_table(records)])
     assert pairs_from_parquet(data) == sorted(records, key=lambda r: (r.split, r.slot))
-    assert pairs_to_parquet(reversed(records)) == data
+    assert to_parquet([pairs_table(reversed(records))]) == data
 
 
 @settings(max_examples=30)
 @given(st.lists(st.builds(RejectedRecord, texts, texts, texts, texts, windows), max_size=6))
 def test_rejections_come_back_whole_whatever_their_order(records: list[RejectedRecord]) -> None:
     key = repr
-    assert sorted(rejected_from_parquet(rejected_to_parquet(records)), key=key) == sorted(records, key=key)
+    assert sorted(rejected_from_parquet(to_parquet([rejected_table(records)])), key=key) == sorted(records, key=key)
 
 
 @pytest.mark.parametrize("exact", [2**24, 100])
@@ -69,8 +70,8 @@ def test_sums_are_exact_for_pictures_larger_than_is_counted_at_once(exact: int, 
 
 def test_sources_come_back_with_their_files() -> None:
     records = [SourceRecord("b", "2", {}), SourceRecord("a", "1", {"x.png": "00", "y.png": "ff"})]
-    assert sources_from_parquet(sources_to_parquet(records)) == records[::-1]
-    assert sources_to_parquet(records) == sources_to_parquet(records[::-1])
+    assert sources_from_parquet(to_parquet([sources_table(records)])) == records[::-1]
+    assert to_parquet([sources_table(records)]) == to_parquet([sources_table(records[::-1])])
 
 
 @given(st.lists(st.integers(0, 2**32), min_size=1, max_size=5))
@@ -165,7 +166,7 @@ def test_a_manifest_tells_no_time_and_no_place(version: Path, tmp_path: Path) ->
 
 
 def test_tables_are_read_without_the_scanner_whose_threads_may_abort_a_process_at_its_end(tmp_path: Path) -> None:
-    (tmp_path / "pairs.parquet").write_bytes(pairs_to_parquet([PairRecord("a", "a", "train", 0, "00", "11")]))
+    (tmp_path / "pairs.parquet").write_bytes(to_parquet([pairs_table([PairRecord("a", "a", "train", 0, "00", "11")])]))
     program = (
         "import sys\nfrom pathlib import Path\nfrom p2p_core.pairstore.schema import pairs_from_parquet\n"
         "print(len(pairs_from_parquet(Path(sys.argv[1]).read_bytes())), 'pyarrow.dataset' in sys.modules)"
