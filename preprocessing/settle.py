@@ -78,7 +78,9 @@ def settle(tasks: Sequence[BucketTask], survey: Survey, executor: Executor | Non
     assigned = pa.concat_tables(survey.assigned)
     by_source, by_hash = rule.kind != "name", rule.kind != "directory"
     if isinstance(rule, GroupSplit):  # what moves together is a group
-        assigned = [replace(record, source_id=group_of(record.source_id, rule.by) or "") for record in assigned]
+        groups = [group_of(source_id, rule.by) or "" for source_id in assigned["source_id"].to_pylist()]
+        place = assigned.schema.get_field_index("source_id")
+        assigned = assigned.set_column(place, "source_id", pa.array(groups, pa.string()))
     found = settlements(assigned, rule.near_duplicates, rule.min_similarity, by_source=by_source, by_hash=by_hash)
     if not found and not survey.settled:
         return root
