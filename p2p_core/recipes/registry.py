@@ -152,7 +152,7 @@ RECIPES: dict[str, Recipe] = {
         world,
         "relief map -> Blue Marble, in minutes on a CPU",
         (
-            StoreKind("maps", _RGB, _RGB, "MAP AERIAL --out pairs --set tile_px=128 --set stride_px=64"),
+            StoreKind("maps", _RGB, _RGB, "MAP AERIAL --out pairs --set tile_px=128 --set stride_px=64 --block-px 300"),
             StoreKind("folders", _RGB, _RGB, "PICTURES --out pairs"),
         ),
     ),

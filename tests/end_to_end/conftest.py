@@ -197,7 +197,7 @@ def source_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, 
 def raw_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A recipe -> one file as somebody would have it at hand, to translate: none of the pairs was made of it."""
     root = tmp_path_factory.mktemp("at_hand")
-    at_hand = np.ascontiguousarray(skimage.data.astronaut()[20:100, 180:276])  # a face, 96x80 px
+    at_hand = np.ascontiguousarray(skimage.data.astronaut()[80:160, 176:272])  # a face, 96x80 px
     with_hole = at_hand.copy()
     with_hole[20:60, 24:72] = 128
     colours_KC = np.array([(20, 30, 60), (128, 128, 128), (200, 60, 50), (128, 128, 128), (250, 240, 200)], np.uint8)

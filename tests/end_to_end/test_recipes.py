@@ -33,11 +33,11 @@ SHRUNK = (
 """All else is the recipe's: objective, batch, learning rate, mirror; and jitter, where it has one, of 4 px instead of 30."""
 
 SIZES = {
-    "maps": ("tile_px=32", "source_px=64"),
-    "palette": ("resize_px=[32,32]",),
-    "frames": ("resize_px=[32,32]", "jitter_px=4"),
+    "maps": "--set tile_px=32 --set source_px=64 --block-px 32",
+    "palette": "--set resize_px=[32,32]",
 }
-"""Of pairs: 32 px, and room for jitter where a picture is resized."""
+_SIZE = "--set resize_px=[32,32] --set jitter_px=4"
+"""Of pairs: 32 px; and 4 px of room for jitter, except for palettes, which nobody may crop."""
 
 KINDS = [(name, kind.builder) for name, recipe in RECIPES.items() for kind in recipe.stores]
 
@@ -72,8 +72,7 @@ def build(source_for: Callable[[str, str, str], Path], tmp_path_factory: pytest.
             words = shlex.split(kind.build_command)[1:]
             words = [str(source_for(name, builder, word)) if word.isupper() else word for word in words]
             out = words[words.index("pairs")] = str(tmp_path_factory.mktemp(f"{name}_{builder}") / "pairs")
-            sizes = SIZES.get(builder, ("resize_px=[32,32]", "jitter_px=4"))
-            assert run([*words, *(word for size in sizes for word in ("--set", size))]) == 0
+            assert run([*words, *shlex.split(SIZES.get(builder, _SIZE))]) == 0
             known[kind] = Path(out)
         return known[kind]
 
