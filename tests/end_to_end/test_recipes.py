@@ -150,3 +150,13 @@ def test_a_photo_goes_through_an_edge_model_once_its_edges_are_drawn(trained, tm
     assert run(["edges", str(tmp_path / "photos"), str(tmp_path / "edges"), "--workers", "0"]) == 0
     picture = trained("edges2shoes").picture(tmp_path / "edges" / "cup.png")
     assert (picture.size, picture.mode) == ((96, 96), "RGB")
+
+
+def test_p2p_train_takes_its_budget_by_set_and_refuses_a_store_of_another_kind(build, tmp_path, capfd) -> None:
+    store, settings = build("holes", "holes"), [word for setting in SHRUNK for word in ("--set", setting)]
+    assert run(["train", "holes", "--data", str(store), "--out", str(tmp_path / "run"), *settings]) == 0
+    assert load_bundle(tmp_path / "run" / "bundle").spec.images_seen == 64
+    capfd.readouterr()
+    assert run(["train", "colorization", "--data", str(store), "--out", str(tmp_path / "refused"), *settings]) == 1
+    assert "Build one: p2p build colour PHOTOS --out pairs, or train holes on this store." in capfd.readouterr().err
+    assert not (tmp_path / "refused" / "config.json").exists()
