@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2p_core.config import replace
-from p2p_core.recipes.labels import L1_ALONE
+from p2p_core.recipes.labels import TO_CLASSES
 from p2p_core.recipes.recipe import JITTER_AND_MIRROR, NEITHER, run
 from p2p_core.training.config import AugmentConfig, RunConfig
 
@@ -31,12 +31,12 @@ def landmarks() -> RunConfig:
 def masks() -> RunConfig:
     """Portrait -> mask of the person, to mask the background: ours, not published. 2,000 portraits, 50 epochs.
 
-    L1 alone: of photo -> labels it scored best in the paper (`p2p_core.recipes.labels`), and a mask is labels of two classes.
+    L2 alone, as photo -> labels (`p2p_core.recipes.labels`): a mask is labels of two classes, or how much of a pixel is person.
     Batch 4, since no texture is to be made, which batch 1 is good for.
     """
     return replace(
         run("masks", num_pairs=2_000, epochs=50, batch_size=4, augment=JITTER_AND_MIRROR),
-        objective=L1_ALONE,
+        objective=TO_CLASSES,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2p_core.encodings import encoding
-from p2p_core.errors import ConfigError, UsageError
+from p2p_core.errors import StoreError, UsageError
 from p2p_core.pairstore.manifest import DatasetSpec
 from p2p_core.recipes.community import landmarks, masks, palette, sketches
 from p2p_core.recipes.ground import maps, world
@@ -169,13 +169,13 @@ def recipe_for(name: str, store: DatasetSpec) -> RunConfig:
 
     Raises:
         UsageError: nobody knows the name.
-        ConfigError: the recipe is not for stores of this builder and these encodings; says how to build one that is.
+        StoreError: the recipe is not for stores of this builder and these encodings; says how to build one that is.
     """
     wanted = _known(name)
     if not wanted.fits(store):
         fitting = [other for other, known in RECIPES.items() if known.fits(store)]
         instead = f", or train {' or '.join(fitting)} on this store" if fitting else ""
-        raise ConfigError(
+        raise StoreError(
             f"Recipe {name} ({wanted.task}) is for stores of {', or '.join(map(str, wanted.stores))};"
             f" this one is of `{store.builder}`, {store.input_encoding} -> {store.target_encoding}",
             remedy=f"Build one: {wanted.stores[0].build_command}{instead}",

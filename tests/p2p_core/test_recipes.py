@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from p2p_core.errors import ConfigError, UsageError
+from p2p_core.errors import StoreError, UsageError
 from p2p_core.pairstore.layout import StoreLayout
 from p2p_core.pairstore.manifest import DatasetSpec
 from p2p_core.recipes import RECIPES, recipe, recipe_for
@@ -97,7 +97,7 @@ def test_networks_are_as_wide_as_the_store_and_all_else_is_the_recipes(name: str
 def test_a_store_of_another_kind_is_refused_with_the_command_that_builds_one(
     name: str, builder: str, encodings: tuple[str, str], told: str
 ) -> None:
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(StoreError) as refused:
         recipe_for(name, store(builder, *encodings))
     assert told in str(refused.value)
 
@@ -123,7 +123,7 @@ def test_the_page_of_recipes_tells_every_setting_and_command() -> None:
         if name != "maps":
             assert cells[4] == ("yes" if config.augment.resize_px else "no")
         assert cells[5] == ("yes" if config.augment.mirror else "no")
-        assert cells[6] == ("L1+cGAN" if config.is_adversarial else "L1")
+        assert cells[6] == ("L1+cGAN" if config.is_adversarial else config.objective.reconstruction.upper())
         for kind in made.stores:
             assert f"`{kind.build_command.replace('camvid', 'cityscapes')}`" in PAGE
 
