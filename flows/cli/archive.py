@@ -17,7 +17,9 @@ Output = Annotated[Path, typer.Argument(metavar="OUTPUT", help="The directory th
 def translate(
     model: Model,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, GeoTIFF, VRT, XYZ tree or Zarr array.")],
-    output: Output,
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="A directory for the Zarr array and its ledger; or, NAME.png, one picture.")
+    ],
     workers: Annotated[int | None, typer.Option(min=0, help="Processes, one per CPU unless given; 0: this one.")] = None,
     scheduler: SchedulerAddress = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda on every worker.")] = "cpu",
@@ -25,13 +27,16 @@ def translate(
 ) -> None:
     """Translate a whole raster without seams, into Zarr. Run it again: only missing or stale blocks are done.
 
+    Where OUTPUT ends in .png, the result is that picture: for photos and drawings, done in one go.
+
     \b
     Examples:
       p2p translate models:/map2aerial@champion region.tif out
       p2p translate run/bundle tiles/ out --scheduler tcp://10.0.0.5:8786
+      p2p translate run/bundle sketch.jpg shoe.png
     """
     from flows.stages.executors import Workers, available_cpus
-    from flows.stages.translate import TranslateRequest
+    from flows.stages.translate import TranslateRequest, is_picture, translate_picture
     from flows.stages.translate import translate as translate_stage
 
     request = TranslateRequest(
@@ -42,6 +47,9 @@ def translate(
         workers=Workers(count=available_cpus() if workers is None else workers, scheduler=scheduler),
         device=device,
     )
+    if is_picture(output):
+        print(translate_picture(request))
+        return
     made = translate_stage(request)
     if made.changed_pins:
         print(f"{output} was made anew: changed since the earlier run: {', '.join(made.changed_pins)}")
@@ -58,10 +66,10 @@ def export(
     ],
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="The file or directory to write.")],
     to: Annotated[
-        Literal["cog", "xyz", "folders", "onnx"],
+        Literal["cog", "xyz", "png", "folders", "onnx"],
         typer.Option(
-            help="Of an OUTPUT: a Cloud Optimized GeoTIFF, or z/x/y.png tiles. Of a STORE: side-by-side pictures. Of a MODEL:"
-            " one ONNX file."
+            help="Of an OUTPUT: a Cloud Optimized GeoTIFF, z/x/y.png tiles, or one PNG. Of a STORE: side-by-side pictures. Of a"
+            " MODEL: one ONNX file."
         ),
     ],
     input_side: Annotated[
@@ -78,6 +86,7 @@ def export(
     Examples:
       p2p export out region.tif --to cog
       p2p export out tiles --to xyz
+      p2p export out region.png --to png
       p2p export pairs pictures --to folders --input-side right
       p2p export models:/map2aerial@champion map2aerial.onnx --to onnx
     """

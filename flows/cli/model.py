@@ -13,7 +13,7 @@ __all__ = ["evaluate", "import_model", "promote", "train"]
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="facades, maps or world; see p2p_core/recipes.py.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="One of those above.")],
     data: Store,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Checkpoints, losses, sheets and the bundle go here.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in RUN, as it began.")] = False,
@@ -26,6 +26,25 @@ def train(
     register: Annotated[str | None, typer.Option(metavar="NAME", help="Register the bundle under this name.")] = None,
 ) -> None:
     """Train a recipe on a pair store, in a process of its own. RUN/bundle is the model.
+
+    \b
+    facades, facades_to_labels          labels -> facade, and back          stores of folders or labels
+    cityscapes, cityscapes_to_labels    labels -> street, and back          labels or folders
+    camvid, camvid_to_labels            the same of CamVid
+    maps                                map <-> aerial, either way          maps or folders
+    edges2shoes, edges2handbags         edges or sketch -> photo            edges or folders
+    sketches                            the same, from few photos           edges or folders
+    colorization                        gray -> colour                      colour or gray
+    day2night                           day -> night, or back               folders
+    thermal                             thermal -> colour                   frames or folders
+    holes                               hole -> filled                      holes
+    landmarks                           landmarks -> face, person to person frames or folders
+    masks                               portrait -> mask                    labels, folders or frames
+    palette                             palette with gaps -> whole palette  palette
+    world                               relief map -> Blue Marble           maps or folders
+
+    A store that does not fit is refused, with the command that builds one. docs/recipes.md has every setting and its source;
+    --set changes one, --images the budget.
 
     \b
     Examples:

@@ -107,13 +107,11 @@ def _train(request: TrainingRequest, messages: _Messages) -> TrainingOutcome:
 
 
 def _from_recipe(request: TrainingRequest) -> RunConfig:
-    from p2p_core.encodings import encoding
     from p2p_core.pairstore.reader import PairStore
-    from p2p_core.recipes import recipe
+    from p2p_core.recipes import recipe, recipe_for
 
-    as_published, manifest = recipe(request.recipe), PairStore.open(request.data).manifest
-    channels = (encoding(name).channels for name in (manifest.input_encoding, manifest.target_encoding))
-    return with_settings(as_published.for_channels(*channels), request.settings or ())
+    recipe(request.recipe)  # a name nobody knows is told before a store that is none
+    return with_settings(recipe_for(request.recipe, PairStore.open(request.data).manifest), request.settings or ())
 
 
 def _begun_with(request: TrainingRequest) -> RunConfig | None:

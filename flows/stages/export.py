@@ -12,11 +12,12 @@ from p2p_core.pairstore.versions import named_version
 
 __all__ = ["ExportFormat", "export"]
 
-ExportFormat = Literal["cog", "xyz", "folders", "onnx"]
+ExportFormat = Literal["cog", "xyz", "png", "folders", "onnx"]
 
 _EXPORTED: dict[ExportFormat, Kind] = {
     "cog": "archive output",
     "xyz": "archive output",
+    "png": "archive output",
     "folders": "pair store",
     "onnx": "model bundle",
 }

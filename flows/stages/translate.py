@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -10,21 +12,30 @@ from pydantic import Field
 
 from flows.services.models import ResolvedModel, resolve_model
 from flows.stages.executors import Workers, executor_of
-from p2p_core.archive.exports import export_cog, export_xyz
+from p2p_core.archive.exports import export_cog, export_png, export_xyz, refuse_foreign_png
 from p2p_core.archive.job import ArchiveJob
 from p2p_core.archive.seams import SeamCheck, check_seams
 from p2p_core.archive.translate import ArchiveSummary, translate_archive
-from p2p_core.config import Config
-from p2p_core.errors import LedgerError
-from p2p_core.files import write_json
+from p2p_core.config import Config, replace
+from p2p_core.errors import LedgerError, UsageError
+from p2p_core.files import output_errors, write_json
 from p2p_core.geometry import TileGrid
 from p2p_core.progress import ProgressLine
-from p2p_core.rasters.registry import open_raster
+from p2p_core.rasters.registry import FILE_FORMATS, open_raster
 
-__all__ = ["EXPORTS", "ExportKind", "TranslateRequest", "measure_seams", "translate", "translate_with"]
+__all__ = [
+    "EXPORTS",
+    "ExportKind",
+    "TranslateRequest",
+    "is_picture",
+    "measure_seams",
+    "translate",
+    "translate_picture",
+    "translate_with",
+]
 
-ExportKind = Literal["cog", "xyz"]
-EXPORTS = {"cog": export_cog, "xyz": export_xyz}
+ExportKind = Literal["cog", "xyz", "png"]
+EXPORTS = {"cog": export_cog, "xyz": export_xyz, "png": export_png}
 
 
 class TranslateRequest(Config):
@@ -66,10 +77,47 @@ def translate_with(model: ResolvedModel, request: TranslateRequest) -> ArchiveSu
     )
     num_blocks = _num_blocks(request)
     label = f"translate {request.source.name}"
-    with executor_of(request.workers) as executor, ProgressLine(label, num_blocks, "blocks") as progress:
+    # Of one block a second process would only have to be started.
+    workers = request.workers if num_blocks > 1 or request.workers.scheduler else Workers()
+    with executor_of(workers) as executor, ProgressLine(label, num_blocks, "blocks") as progress:
         summary = translate_archive(job, executor, progress)
     _require_complete(summary, request.output)
     return summary
+
+
+def is_picture(output: Path) -> bool:
+    """Whether the output is to be one PNG rather than a directory.
+
+    Raises:
+        UsageError: its name ends as other image files' do.
+    """
+    suffix = output.suffix.lower()
+    if suffix != ".png" and suffix in FILE_FORMATS:
+        raise UsageError(
+            f"{output} cannot be the output: a picture is written as PNG, anything else into a directory",
+            remedy=f"Name {output.with_suffix('.png').name}, or a directory and then p2p export",
+        )
+    return suffix == ".png"
+
+
+def translate_picture(request: TranslateRequest) -> Path:
+    """`translate` to the one PNG `request.output`; a run that is killed leaves nothing and begins anew.
+
+    Raises what `translate` and `export_png` raise.
+    """
+    dest = request.output.absolute()
+    if dest.resolve() == request.source.resolve():
+        raise UsageError(f"{request.output} is the source itself", remedy="Name another file")
+    refuse_foreign_png(dest)  # now, not after the work
+    with output_errors(dest):
+        place = tempfile.mkdtemp(prefix=f".{dest.name}.", dir=dest.parent)
+    try:
+        output = Path(place) / "output"
+        translate(replace(request, output=output))
+        export_png(output, dest)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return request.output
 
 
 def measure_seams(output: Path) -> SeamCheck:

@@ -1,6 +1,6 @@
-"""A finished output as a Cloud Optimized GeoTIFF or as a tree of XYZ tiles, with its provenance, window by window.
+"""A finished output as a Cloud Optimized GeoTIFF, a tree of XYZ tiles or one PNG, with its provenance.
 
-Both are whole or absent, say that they are synthetic and which model made them, and come out the same when made again.
+All are whole or absent, say that they are synthetic and which model made them, and come out the same when made again.
 Something else that lies at the destination is never replaced.
 """
 
@@ -21,15 +21,21 @@ from p2p_core.archive.tile_grid import TileBlock, locate_tiles
 from p2p_core.archive.verify import verify_output
 from p2p_core.encodings import encoding
 from p2p_core.errors import LedgerError, OutputError, RasterError
-from p2p_core.files import output_errors, write_json
+from p2p_core.files import output_errors, write_atomic, write_json
+from p2p_core.geometry import Window
 from p2p_core.rasters.geotiff_writer import write_cog
+from p2p_core.rasters.images import MAX_PIXELS
+from p2p_core.rasters.png import png_bytes
 from p2p_core.rasters.xyz import write_xyz_tile
 from p2p_core.rasters.zarr_array import ZarrRaster
 
-__all__ = ["export_cog", "export_xyz"]
+__all__ = ["export_cog", "export_png", "export_xyz", "refuse_foreign_png"]
 
 _XYZ_MARK = "export.json"
 """Lies beside the zoom directories and names the model: the tree is ours to replace."""
+
+_PNG_HEAD = 4096
+"""So far into a PNG of ours its text is to be found."""
 
 
 def export_cog(output: Path, dest: Path) -> Path:
@@ -97,10 +103,42 @@ def export_xyz(output: Path, dest: Path) -> Path:
     return dest
 
 
+def export_png(output: Path, dest: Path) -> Path:
+    """Write a finished output as one PNG for the eye, without its place on the Earth; return `dest`.
+
+    Raises:
+        RasterError: the output is no picture, or larger than a picture may be; says what to do.
+        LedgerError: the output is not finished, or damaged.
+        OutputError: the destination cannot be written, or something else lies there.
+    """
+    store = OutputStore(output)
+    job, summary = store.read_job(), _read_whole(store)
+    _require_picture(job, output)
+    if job.height_px * job.width_px > MAX_PIXELS:
+        raise RasterError(
+            f"{output} has {job.width_px}x{job.height_px} px, more than the {MAX_PIXELS} that a picture may have",
+            remedy="Export it as COG",
+            reason="unsupported",
+        )
+    refuse_foreign_png(dest)
+    pixels_HWC = store.read(Window(0, 0, job.height_px, job.width_px))
+    with output_errors(dest):
+        write_atomic(dest, png_bytes(pixels_HWC, dest, _provenance(job, summary)))
+    return dest
+
+
+def refuse_foreign_png(dest: Path) -> None:
+    """Raises `OutputError` where something lies at `dest` that is no PNG of ours."""
+    with output_errors(dest):
+        mine = not dest.exists() or (dest.is_file() and b"P2P_SYNTHETIC" in dest.read_bytes()[:_PNG_HEAD])
+    if not mine:
+        raise OutputError(f"{dest} is in the way and was not exported by p2p", remedy="Move it or choose another destination")
+
+
 def _require_picture(job: PinnedJob, output: Path) -> None:
     if not encoding(job.target_encoding).is_picture:
         raise RasterError(
-            f"{output} holds {job.target_encoding}, measurements that map tiles do not show",
+            f"{output} holds {job.target_encoding}, measurements that pictures do not show",
             remedy="Export it as COG, which keeps them as they are",
             reason="unsupported",
         )

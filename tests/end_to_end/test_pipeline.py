@@ -100,7 +100,7 @@ def make_request(place: Path) -> PipelineRequest:
         parameters={"tile_px": 32, "source_px": 128},
         split=SplitRequest(kind="block", block_px=64, wraps=True),
         layout=StoreLayout(num_buckets=4, pairs_per_shard=32),
-        recipe="facades",
+        recipe="maps",
         settings=SETTINGS,
         images=400,
         core_px=64,
@@ -233,7 +233,7 @@ def test_the_training_is_one_finished_run_in_mlflow(ran: Ran) -> None:
     experiment = client.get_experiment_by_name("made-up-world")
     runs = client.search_runs([experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"]
-    assert runs[0].data.params["recipe"] == "facades"
+    assert runs[0].data.params["recipe"] == "maps"
     assert runs[0].data.metrics["generator_l1"] > 0
     assert [entry.dataset.name for entry in runs[0].inputs.dataset_inputs] == ["pairs"]
     assert client.list_artifacts(runs[0].info.run_id, "sheets")

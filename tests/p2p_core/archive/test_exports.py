@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rio_cogeo.cogeo import cog_validate
 
-from p2p_core.archive.exports import export_cog, export_xyz
+from p2p_core.archive.exports import export_cog, export_png, export_xyz
 from p2p_core.archive.job import ArchiveJob
 from p2p_core.archive.pin import pin_job
 from p2p_core.archive.seams import check_seams
@@ -240,3 +240,17 @@ def test_a_scene_of_one_core_has_no_borders(make_job: JobFactory, tmp_path: Path
     translate_archive(job)
     check = check_seams(job.output)
     assert (check.num_borders, check.num_windows, check.max_difference, check.ratio) == (0, 0, 0, 1.0)
+
+
+def test_a_png_shows_the_outputs_pixels_and_says_what_made_them(
+    done: ArchiveJob, tmp_path: Path, read_image: ReadImage
+) -> None:
+    path = export_png(done.output, tmp_path / "pictures" / "scene.png")
+    with Image.open(path) as picture:
+        assert (np.asarray(picture) == read_image(done.output)).all()
+        assert picture.info["P2P_MODEL_NAME"] == "world-map2aerial"
+    before = sha256_file(path)
+    assert sha256_file(export_png(done.output, path)) == before, "one of ours is replaced, by the same bytes"
+    Image.new("RGB", (8, 8)).save(tmp_path / "mine.png")
+    with pytest.raises(OutputError, match=r"mine\.png is in the way"):
+        export_png(done.output, tmp_path / "mine.png")
