@@ -60,7 +60,7 @@ def test_what_has_no_such_export_is_wrong_usage_that_names_the_right_one(pair_st
     for source, to, message in (
         (pair_store, "cog", "holds a pair store; --to cog exports an archive output. Use --to folders."),
         (pair_store, "xyz", "Use --to folders."),
-        (output, "folders", "holds an archive output; --to folders exports a pair store. Use --to cog or --to xyz."),
+        (output, "folders", "holds an archive output; --to folders exports a pair store. Use --to cog, xyz or png."),
         (bundle, "folders", "holds a model bundle; --to folders exports a pair store. Use --to onnx."),
         (bundle, "cog", "holds a model bundle; --to cog exports an archive output"),
     ):
