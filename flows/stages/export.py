@@ -34,11 +34,11 @@ def export(source: Path, dest: Path, to: ExportFormat, *, input_side: Literal["l
     source = _found(source)
     kind = kind_of(source)
     if _EXPORTED[to] != kind:
-        *others, last = [name for name, owner in _EXPORTED.items() if owner == kind] or [""]
-        own = f"--to {', '.join(others)}{' or ' if others else ''}{last}"
+        formats = [name for name, owner in _EXPORTED.items() if owner == kind]
+        own = " or ".join(filter(None, [", ".join(formats[:-1]), *formats[-1:]]))
         raise UsageError(
             f"{source} holds {_ARTICLE[kind]} {kind}; --to {to} exports {_ARTICLE[_EXPORTED[to]]} {_EXPORTED[to]}",
-            remedy=f"Use {own}" if last else "Give a pair store, a model bundle or an archive output",
+            remedy=f"Use --to {own}" if own else "Give a pair store, a model bundle or an archive output",
         )
     if to == "folders":
         return _export_folders(source, dest, input_side or "left")
