@@ -68,23 +68,27 @@ class _Facts:
 Halves = tuple[NDArray[Any], NDArray[Any]]
 Chunks = tuple[bytes | None, bytes | None]
 
-_MAX_UNCOMPRESSED = 4
-"""So many pairs may wait for their compression."""
+_MAX_WAITING_BYTES = 2**24
+"""So many of pixels may wait for their compression, or those of one pair."""
+
+_NUM_THREADS = 2
+"""Pairs come in bursts, a block's tiles at once; while they are compressed, there is little else to do."""
 
 
 class BucketWriter:
     """Writes the pairs of one bucket under `root`, holding at most one compressed shard of each split in memory.
 
-    Pairs are hashed, compressed and written in a thread of its own, while the caller decodes the next: they must not change
+    Pairs are hashed, compressed and written in threads of its own, while the caller decodes the next: they must not change
     afterwards. Pairs come in ascending order of (source_id, pair_id): the order is part of the bytes.
     """
 
     def __init__(self, root: Path, layout: StoreLayout, bucket: int, key: str) -> None:
         self.root, self.layout, self.bucket, self.key = root, layout, bucket, key
-        self._thread = ThreadPoolExecutor(1)
+        self._threads = ThreadPoolExecutor(_NUM_THREADS)
         self._writing: list[Future[None]] = []
         self._waiting: dict[str, list[Future[Chunks]]] = {split: [] for split in SPLITS}
-        self._latest: deque[Future[Chunks]] = deque()
+        self._latest: deque[tuple[Future[Chunks], int]] = deque()
+        self._latest_bytes = 0
         self._num_written = dict.fromkeys(SPLITS, 0)
         self._files: dict[str, FileEntry] = {}
         self._last = ("", "")
@@ -95,7 +99,7 @@ class BucketWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
     def add(
         self,
@@ -115,10 +119,14 @@ class BucketWriter:
         slot = self.layout.slot(self.bucket, self._num_written[split] + len(self._waiting[split]))
         of_digests = partial(PairRecord, pair_id, source_id, split, slot, window=window, attributes=dict(attributes or {}))
         self._pairs.append((of_digests, self.beside(_facts, halves, split == "train")))
-        if len(self._latest) == _MAX_UNCOMPRESSED:
-            self._latest.popleft().result()
+        num_bytes = sum(half.nbytes for half in halves)
+        while self._latest and self._latest_bytes + num_bytes > _MAX_WAITING_BYTES:
+            oldest, oldest_bytes = self._latest.popleft()
+            oldest.result()
+            self._latest_bytes -= oldest_bytes
         chunks = self.beside(_compressed, halves)
-        self._latest.append(chunks)
+        self._latest.append((chunks, num_bytes))
+        self._latest_bytes += num_bytes
         self._waiting[split].append(chunks)
         if len(self._waiting[split]) == self.layout.pairs_per_shard:
             self._flush(split)
@@ -127,8 +135,8 @@ class BucketWriter:
         self._rejected.append(record)
 
     def beside(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have work done in the writer's thread, after what it was given before."""
-        return self._thread.submit(work, *args, **kwargs)
+        """Have work done in the writer's threads, begun after what they were given before."""
+        return self._threads.submit(work, *args, **kwargs)
 
     def commit(self, assigned: Iterable[AssignedRecord] = (), settled: Mapping[str, Settlement] | None = None) -> BucketCommit:
         """Write what is left, then the record."""
@@ -161,7 +169,7 @@ class BucketWriter:
         self._num_written[split] += len(waiting)
 
     def _write(self, split: str, shard: int, waiting: Sequence[Future[Chunks]]) -> None:
-        """Runs after the compression of all of them, for it runs in the same thread."""
+        """Begun after the compression of all of them, so what it waits for is being done."""
         for role, chunks in zip(ROLES, zip(*(future.result() for future in waiting), strict=True), strict=True):
             data = encode_shard(chunks, self.layout.pairs_per_shard)
             if data is not None:
