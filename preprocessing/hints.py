@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
+from operator import attrgetter
 from pathlib import Path
 from statistics import median, median_low
 
@@ -72,8 +74,10 @@ def hint_of_classes(directory: Path, ending: str, encoding_name: str, role: str)
 
 def hint_of_groups(store: PairStore, by: str) -> str:
     """Of a split by groups that left a split empty: how many groups there are, where they are few."""
+    if all(store.manifest.counts[split] for split in SPLITS):
+        return ""
     num_groups = len({group_of(record.source_id, by) for record in store.pairs})
-    if num_groups >= _MIN_NUMBERED or all(store.manifest.counts[split] for split in SPLITS):
+    if num_groups >= _MIN_NUMBERED:
         return ""
     return f"Names tell only {num_groups} groups by {by}: stretches of numbers are more, --group-by {_stretches(store)}"
 
@@ -114,7 +118,7 @@ def _similarity(store: PairStore, some: Sequence[PairRecord], others: Sequence[P
 
 def _seen(store: PairStore, record: PairRecord) -> bytes:
     split = store.split(record.split)
-    halves = split.read(split.records.index(record))
+    halves = split.read(bisect_left(split.records, record.slot, key=attrgetter("slot")))
     names = store.manifest.input_encoding, store.manifest.target_encoding
     input_HWC, target_HWC = (encoding(name).to_rgb(half_HWC) for name, half_HWC in zip(names, halves, strict=True))
     return fingerprint(input_HWC, target_HWC)

@@ -72,8 +72,7 @@ def train(
     )
     made = train_and_register(request)
     print(f"{made.outcome.bundle}: {made.outcome.images_seen} images seen, digest {made.outcome.bundle_digest}")
-    if made.name:
-        print(f"models:/{made.name}/{made.version}")
+    _say_registered(made.name, made.version)
 
 
 def import_model(
@@ -121,8 +120,7 @@ def import_model(
     )
     made = import_stage(request)
     print(f"{made.bundle}: digest {made.digest}")
-    if made.name:
-        print(f"models:/{made.name}/{made.version}")
+    _say_registered(made.name, made.version)
 
 
 def evaluate(
@@ -166,3 +164,8 @@ def promote(
     print(f"{name} version {version} {'is champion' if made.promoted else 'is not promoted'}: {made.reason}")
     if not made.promoted:
         raise typer.Exit(1)
+
+
+def _say_registered(name: str | None, version: str | None) -> None:
+    if name:
+        print(f"models:/{name}/{version}")
