@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,17 +21,20 @@ from p2p_core.pairstore.layout import StoreLayout
 from p2p_core.pairstore.schema import AssignedRecord, RejectedRecord
 from p2p_core.pairstore.writer import BucketWriter, link_bucket, read_bucket
 from preprocessing.near_duplicates import fingerprint
-from preprocessing.pairs import Pair, PairBuilder, Rejected, SourceRef
+from preprocessing.pairs import Outcome, Pair, PairBuilder, Rejected, SourceRef
 from preprocessing.photos import read_photo, to_rgb
 from preprocessing.split import SplitRule
 from preprocessing.thumbnails import thumbnail
 
-__all__ = ["BucketTask", "Origin", "add_pair", "build_bucket", "make_bucket", "reject_item"]
+__all__ = ["BucketTask", "Origin", "add_pair", "build_bucket", "make_bucket", "make_buckets", "reject_item"]
 
 Origin = Literal["built", "reused", "resumed"]
 
 _NUM_THUMBNAILS = 4
 """So many rejected items of one reason have a thumbnail, in each bucket: enough to see why, whatever their number."""
+
+_NUM_READERS = 2
+"""Of pictures, beside each other. A network that takes part in making pairs has the cores to itself."""
 
 
 @dataclass(frozen=True)
@@ -54,32 +59,92 @@ class BucketTask:
 
 def make_bucket(task: BucketTask) -> Origin:
     """Leave a committed bucket under `task.root`."""
-    cv2.setNumThreads(1)  # buckets are built beside each other and beside their compression: no core is left for its threads
-    if read_bucket(task.root, task.bucket, task.key):
-        return "resumed"
-    known = read_bucket(task.current, task.bucket, task.key) if task.current else None
-    if task.current and known:
-        link_bucket(task.current, task.root, known)
-        return "reused"
-    build_bucket(task)
-    return "built"
+    return _begun(task)()
+
+
+def make_buckets(tasks: Iterable[BucketTask]) -> Iterator[Origin]:
+    """`make_bucket` of each in turn, in this process: while the last pairs of one are compressed, the next is begun."""
+    with ThreadPoolExecutor(1) as beside:
+        latest: Future[Origin] | None = None
+        for task in tasks:
+            rest = _begun(task)
+            if latest:
+                yield latest.result()
+            latest = beside.submit(rest)
+        if latest:
+            yield latest.result()
 
 
 def build_bucket(task: BucketTask) -> None:
     """From its sources."""
+    _read_sources(task)()
+
+
+def _begun(task: BucketTask) -> Callable[[], Origin]:
+    """All that has to be done one bucket after the other; the rest is what is returned."""
+    cv2.setNumThreads(1)  # buckets are built beside each other and beside their compression: no core is left for its threads
+    if read_bucket(task.root, task.bucket, task.key):
+        return lambda: "resumed"
+    known = read_bucket(task.current, task.bucket, task.key) if task.current else None
+    if task.current and known:
+        link_bucket(task.current, task.root, known)
+        return lambda: "reused"
+    return _read_sources(task)
+
+
+def _read_sources(task: BucketTask) -> Callable[[], Origin]:
+    """The writer's threads have begun with every pair; what is returned waits for them and commits."""
     shown: Counter[str] = Counter()
     assigned: list[Future[AssignedRecord]] = []
-    with BucketWriter(task.root, task.layout, task.bucket, task.key) as writer:
-        for source in task.sources:
-            _build_source(task, source, writer, shown, assigned)
+    with ExitStack() as unless_returned:
+        writer = unless_returned.enter_context(BucketWriter(task.root, task.layout, task.bucket, task.key))
+        for source, outcomes in _built(task):
+            _add_source(task, source, outcomes, writer, shown, assigned)
+        unless_returned.pop_all()
+    return partial(_committed, writer, assigned)
+
+
+def _committed(writer: BucketWriter, assigned: Sequence[Future[AssignedRecord]]) -> Origin:
+    with writer:
         writer.commit(record.result() for record in assigned)
+    return "built"
 
 
-def _build_source(
-    task: BucketTask, source: SourceRef, writer: BucketWriter, shown: Counter[str], assigned: list[Future[AssignedRecord]]
+def _built(task: BucketTask) -> Iterator[tuple[SourceRef, Iterable[Outcome]]]:
+    """Each source with what is made of it; two are read at once where each is a single picture."""
+    if task.builder.detector_weights_sha256 is not None or any(source.max_pairs > 1 for source in task.sources):
+        for source in task.sources:
+            yield source, task.builder.build(source)
+        return
+    readers = ThreadPoolExecutor(_NUM_READERS)
+    try:
+        reading: deque[tuple[SourceRef, Future[list[Outcome]]]] = deque()
+        for source in task.sources:
+            # The whole list: a raster must be closed by the thread that opened it.
+            reading.append((source, readers.submit(_listed, task.builder, source)))
+            if len(reading) > _NUM_READERS:
+                earliest, outcomes = reading.popleft()
+                yield earliest, outcomes.result()
+        for later, outcomes in reading:
+            yield later, outcomes.result()
+    finally:
+        readers.shutdown(cancel_futures=True)
+
+
+def _listed(builder: PairBuilder[Any], source: SourceRef) -> list[Outcome]:
+    return list(builder.build(source))
+
+
+def _add_source(
+    task: BucketTask,
+    source: SourceRef,
+    outcomes: Iterable[Outcome],
+    writer: BucketWriter,
+    shown: Counter[str],
+    assigned: list[Future[AssignedRecord]],
 ) -> None:
     num_pairs = 0
-    for outcome in task.builder.build(source):
+    for outcome in outcomes:
         if isinstance(outcome, Pair):
             split = task.split_rule.assign(outcome)
             if isinstance(split, str):

@@ -34,7 +34,7 @@ from p2p_core.pairstore.versions import (
 )
 from p2p_core.pairstore.writer import BucketCommit, read_commit
 from p2p_core.progress import Progress
-from preprocessing.buckets import BucketTask, Origin, make_bucket
+from preprocessing.buckets import BucketTask, Origin, make_bucket, make_buckets
 from preprocessing.drift import StoreDrift
 from preprocessing.pairs import PairBuilder, SourceRef
 from preprocessing.settle import Survey, settle
@@ -153,7 +153,7 @@ class _Work:
         num_empty = self.layout.num_buckets - len(self.tasks)
         if progress:
             progress.update(num_empty, "0 reused")
-        for origin in executor.map(make_bucket, self.tasks) if executor else map(make_bucket, self.tasks):
+        for origin in executor.map(make_bucket, self.tasks) if executor else make_buckets(self.tasks):
             origins.append(origin)
             if progress:
                 progress.update(num_empty + len(origins), f"{origins.count('reused') + origins.count('resumed')} reused")

@@ -67,11 +67,14 @@ def _num_not_finite(pixels_HWC: NDArray[Any]) -> int:
 
 
 def surely_varies(pixels_HWC: NDArray[Any], min_std: float) -> bool:
-    """Whether one pixel in 16 is enough to know that `largest_std` is at least `min_std`.
+    """Whether one pixel in 256, or in 16, is enough to know that `largest_std` is at least `min_std`.
 
     Squares of distances add up: 1/16 of all pixels with a variance v about their own mean give the whole at least v/16.
     """
-    part_HWC = np.ascontiguousarray(pixels_HWC[::4, ::4])
+    return any(_part_varies(np.ascontiguousarray(pixels_HWC[::step, ::step]), pixels_HWC, min_std) for step in (16, 4))
+
+
+def _part_varies(part_HWC: NDArray[Any], pixels_HWC: NDArray[Any], min_std: float) -> bool:
     share = part_HWC[..., 0].size / pixels_HWC[..., 0].size
     return bool(largest_std(part_HWC) * share**0.5 >= min_std)
 

@@ -36,9 +36,6 @@ __all__ = [
 
 MANIFEST = "manifest.json"
 
-_EXACT = 2**24
-"""So many pixels at once: what rounding to double takes from their sums is far below a half."""
-
 
 class FileEntry(Config):
     sha256: str
@@ -73,16 +70,12 @@ class BandSums(Config):
 
 
 def _sums_of_bytes(pixels: NDArray[np.uint8]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """OpenCV's mean and deviation are of exact sums, divided: multiplied again and rounded, they are those sums."""
-    totals, totals_of_squares = np.zeros(pixels.shape[-1], object), np.zeros(pixels.shape[-1], object)
-    flat_NC = np.ascontiguousarray(pixels).reshape(-1, 1, pixels.shape[-1])
-    for start in range(0, len(flat_NC), _EXACT):
-        part = flat_NC[start : start + _EXACT]
-        for first in range(0, part.shape[-1], 4):  # it takes four bands at once
-            mean, std = (moment.ravel() for moment in cv2.meanStdDev(part[..., first : first + 4]))
-            totals[first : first + 4] += [round(value) for value in mean * len(part)]
-            totals_of_squares[first : first + 4] += [round(value) for value in (std**2 + mean**2) * len(part)]
-    return tuple(totals), tuple(totals_of_squares)
+    """OpenCV's sums of bytes and of their squares are whole numbers below 2**53, so exact, and take a tenth of NumPy's time."""
+    bands = cv2.split(np.ascontiguousarray(pixels).reshape(1, -1, pixels.shape[-1]))
+    return (
+        tuple(round(cv2.sumElems(band)[0]) for band in bands),
+        tuple(round(cv2.norm(band, cv2.NORM_L2SQR)) for band in bands),
+    )
 
 
 def _sums_of_words(pixels: NDArray[np.uint16]) -> tuple[tuple[int, ...], tuple[int, ...]]:

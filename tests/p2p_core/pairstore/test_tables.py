@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from p2p_core.errors import StoreError
 from p2p_core.files import canonical_json, sha256_json
 from p2p_core.geometry import Window
-from p2p_core.pairstore import manifest
 from p2p_core.pairstore.layout import StoreLayout
 from p2p_core.pairstore.manifest import BandStatistics, BandSums, DatasetSpec, read_manifest
 from p2p_core.pairstore.schema import (
@@ -58,12 +58,18 @@ def test_rejections_come_back_whole_whatever_their_order(records: list[RejectedR
     assert sorted(rejected_from_parquet(to_parquet([rejected_table(records)])), key=key) == sorted(records, key=key)
 
 
-@pytest.mark.parametrize("exact", [2**24, 100])
-def test_sums_are_exact_for_pictures_larger_than_is_counted_at_once(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "_EXACT", exact)
-    picture = np.random.default_rng(3).integers(0, 256, (33, 34, 3), dtype=np.uint8)[:, ::2]
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.random.default_rng(3).integers(0, 256, (33, 34, 3), dtype=np.uint8)[:, ::2],
+        np.random.default_rng(4).integers(0, 256, (9, 8, 16), dtype=np.uint8),
+        np.full((4096, 4100, 1), 255, np.uint8),
+    ],
+    ids=["part of a picture", "16 bands", "17 million white pixels"],
+)
+def test_sums_of_bytes_are_exact(picture: NDArray[np.uint8]) -> None:
     sums = BandSums().add(picture)
-    assert sums.num_pixels == 33 * 17
+    assert sums.num_pixels == picture[..., 0].size
     assert sums.total == tuple(picture.sum(axis=(0, 1), dtype=np.int64))
     assert sums.total_of_squares == tuple(np.square(picture.astype(np.int64)).sum(axis=(0, 1)))
 
