@@ -34,7 +34,7 @@ from p2p_core.pairstore.versions import (
 )
 from p2p_core.pairstore.writer import BucketCommit, read_commit
 from p2p_core.progress import Progress
-from preprocessing.buckets import BucketTask, Origin, make_bucket, make_buckets
+from preprocessing.buckets import BucketTask, Origin, make_bucket, make_buckets, packed_sources
 from preprocessing.drift import StoreDrift
 from preprocessing.pairs import PairBuilder, SourceRef
 from preprocessing.settle import Survey, settle
@@ -94,6 +94,7 @@ def build_dataset(
         sources = _ordered(builder.sources())
         with build_lock(out):
             work = _Work(builder, out, split_rule, layout or StoreLayout(), sources)
+            del sources  # the work keeps them packed
             known = find_version(out, work.build_key)
             if known is not None and not any(version_problems(known[0])):
                 version, manifest = known
@@ -120,7 +121,7 @@ class _Work:
         layout: StoreLayout,
         sources: Sequence[SourceRef],
     ) -> None:
-        self.out, self.layout, self.sources = out, layout, sources
+        self.out, self.layout = out, layout
         self._builder, self._split_rule = builder, split_rule
         self.spec = _spec(builder, split_rule, layout)
         self._buckets: dict[int, list[SourceRef]] = {}
@@ -140,12 +141,12 @@ class _Work:
         intact = dict.fromkeys(_intact_records(current, self._buckets), current) if current else {}
         begun = partial(BucketTask, self._builder, self._split_rule, self.layout)
         return [
-            begun(bucket, self._keys[bucket], tuple(members), self.root, intact.get(bucket))
-            for bucket, members in sorted(self._buckets.items())
+            begun(bucket, key, packed_sources(self._buckets.pop(bucket)), self.root, intact.get(bucket))
+            for bucket, key in sorted(self._keys.items())
         ]
 
     def all_reused(self) -> list[Origin]:
-        return ["reused"] * len(self._buckets)
+        return ["reused"] * len(self._keys)
 
     def run(self, executor: Executor | None, progress: Progress | None) -> list[Origin]:
         """Make every bucket; say where each came from."""
@@ -160,17 +161,20 @@ class _Work:
         return origins
 
     def finish(self, executor: Executor | None, admit: Admit | None) -> tuple[Path, Manifest]:
-        survey = Survey.of(self._commits())
-        _refuse_nothing(survey)
-        self.root = settle(self.tasks, survey, executor)
-        records = (SourceRecord(s.source_id, s.digest, s.files) for s in self.sources)
+        self.root = self._settled(executor)
+        records = (SourceRecord(s.source_id, s.digest, s.files) for task in self.tasks for s in task.sources)
         key, num_slots = self.build_key, self.num_slots
         manifest = assemble_version(self.root, self.spec, records, self._commits(), build_key=key, num_slots=num_slots)
         return publish(self.out, self.root, manifest, admit), manifest
 
+    def _settled(self, executor: Executor | None) -> Path:
+        survey = Survey.of(self._commits())
+        _refuse_nothing(survey)
+        return settle(self.tasks, survey, executor)
+
     def _commits(self) -> Iterator[BucketCommit]:
         """Of every bucket in turn, read when it is asked for: a record takes some kilobytes a pair."""
-        return (_committed(task, self.root) for task in self.tasks)
+        return (_committed(self.root, bucket, key) for bucket, key in sorted(self._keys.items()))
 
     def return_to(self, version: Path, admit: Admit | None) -> bool:
         """A version that was made before is what is asked for: point to it. Whether it was current."""
@@ -192,11 +196,11 @@ def _intact_records(version: Path, buckets: Iterable[int]) -> set[int]:
     return {bucket for name, bucket in records.items() if name not in damaged}
 
 
-def _committed(task: BucketTask, root: Path) -> BucketCommit:
-    commit = read_commit(root, task.bucket, task.key)
+def _committed(root: Path, bucket: int, key: str) -> BucketCommit:
+    commit = read_commit(root, bucket, key)
     if commit is None:
         raise StoreError(
-            f"Bucket {task.bucket} of {root} is not there although a worker finished it",
+            f"Bucket {bucket} of {root} is not there although a worker finished it",
             remedy="See that workers write to the same file system as this process, then run the same build again",
         )
     return commit

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from p2p_core.config import Config
+from p2p_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from flows.services.cluster import DaskExecutor
 
 __all__ = ["Workers", "available_cpus", "executor_of"]
+
+_ADDRESS = re.compile(r"([a-z]+://)?\S+:\d+")
 
 
 class Workers(Config):
@@ -22,6 +26,15 @@ class Workers(Config):
 
     count: int = Field(0, ge=0)
     scheduler: str | None = None
+
+    @field_validator("scheduler")
+    @classmethod
+    def _is_address(cls, scheduler: str | None) -> str | None:
+        if scheduler is not None and not _ADDRESS.fullmatch(scheduler):
+            raise ConfigError(
+                f"The scheduler {scheduler!r} is no address", remedy="Give what `dask scheduler` prints: tcp://host:8786"
+            )
+        return scheduler
 
 
 def available_cpus() -> int:

@@ -46,20 +46,25 @@ def assemble_version(
     Raises:
         OutputError: the disk is full or the place is read-only.
     """
-    found = _Found()
+    found, listed = _Found(), [sources_table(sources)]
+    num_sources = len(listed[0])
+
+    def write(name: str, data: bytes) -> None:
+        write_atomic(root / name, data)
+        found.files[name] = FileEntry.of(data)
+
+    write(SOURCES_TABLE, to_parquet(listed))
     for commit in commits:
         found.add(commit)
         found.files[bucket_path(commit.bucket)] = FileEntry.of((root / bucket_path(commit.bucket)).read_bytes())
     _refuse_double_ids(found.pairs)
-    listed = sources_table(sources)
-    for name, data in found.documents(listed, _zarr_documents(spec, num_slots)):
-        write_atomic(root / name, data)
-        found.files[name] = FileEntry.of(data)
+    for name, data in found.documents(_zarr_documents(spec, num_slots)):
+        write(name, data)
     manifest = Manifest.complete(
         spec,
         build_key=build_key,
         num_slots=num_slots,
-        num_sources=len(listed),
+        num_sources=num_sources,
         counts={split: found.num_by_split[split] for split in SPLITS},
         rejected=dict(sorted(found.num_by_reason.items())),
         num_moved=found.num_moved,
@@ -94,10 +99,9 @@ class _Found:
         self.input_sums = self.input_sums.merge(commit.input_sums)
         self.target_sums = self.target_sums.merge(commit.target_sums)
 
-    def documents(self, sources: pa.Table, others: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    def documents(self, others: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
         yield PAIRS_TABLE, to_parquet(self.pairs)
         yield REJECTED_TABLE, to_parquet(self.rejected)
-        yield SOURCES_TABLE, to_parquet([sources])
         yield from others.items()
 
 

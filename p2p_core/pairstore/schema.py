@@ -134,7 +134,7 @@ _ORDER = {
     REJECTED_SCHEMA: ("source_id", "item", "reason", "detail"),
     SOURCES_SCHEMA: ("source_id",),
 }
-_PART = 4096
+_PART = _ROW_GROUP = 4096
 
 
 def assigned_table(records: Iterable[AssignedRecord]) -> pa.Table:
@@ -160,10 +160,13 @@ def to_parquet(tables: list[pa.Table]) -> bytes:
     tables.clear()
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in _ORDER[schema]])
     for name in schema.names:  # one at a time, so that only one is there twice
-        arrays.append(table[name].take(order).combine_chunks())
+        arrays.append(table[name].combine_chunks())
         table = table.drop_columns([name])
+    table = pa.Table.from_arrays(arrays, schema=schema)
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink, compression="zstd")
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        for first in range(0, max(1, len(table)), _ROW_GROUP):  # each is sorted and encoded in memory
+            writer.write_table(table.take(order.slice(first, _ROW_GROUP)))
     data: bytes = sink.getvalue().to_pybytes()
     return data
 

@@ -41,6 +41,7 @@ DATA = Path(__file__).parents[1] / "data"
         ["build", "folders", "a", "a/", "--out", "o"],
         ["build", "folders", ".", "--out", "o"],
         ["edges", "a", "o", "--set", "no_such_key=1"],
+        ["edges", "a", "o", "--scheduler", "nonsense"],
         ["train", "nonsense", "--data", "d", "--out", "o"],
         ["train", "world", "--data", "d", "--out", "o", "--images", "0"],
         ["train", "world", "--data", "d", "--out", "o", "--images", "1", "--minutes", "1"],
