@@ -1,0 +1,206 @@
+"""A training on the pool `gpu` whose process, flow and worker are killed in turn: one MLflow run, and the same weights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectAlreadyExists
+
+from flows.services.launcher import launch_training
+from flows.services.mlflow_client import connect
+from flows.services.models import local_tracking_uri
+from flows.services.training_protocol import TrainingOutcome, TrainingRequest
+from p2p_core.training.checkpoint import latest_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+PREFECT = Path(sys.executable).with_name("prefect")
+IMAGES = 3200
+SETTINGS = (
+    "generator.depth=2",
+    "generator.base_width=4",
+    "discriminator.base_width=4",
+    "augment.resize_px=null",
+    "augment.crop_px=32",
+    "batch_size=4",
+    "log_every_images=40",
+    "checkpoint_every_images=80",
+    "validate_every_images=400",
+)
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, what
+        time.sleep(0.05)
+
+
+@dataclass
+class Machine:
+    """A worker on the pool `gpu`, and what it started."""
+
+    environment: dict[str, str]
+    log: Path
+    worker: psutil.Popen = field(init=False)
+
+    def start_worker(self) -> None:
+        command = [PREFECT, "worker", "start", "--pool", "gpu"]
+        with self.log.open("ab") as log:
+            self.worker = psutil.Popen(command, env=self.environment, stdout=log, stderr=log)
+
+    def training(self) -> psutil.Process:
+        """The one training process; its parent is the flow's."""
+        return next(p for p in self.worker.children(recursive=True) if "flows.services.training_process" in p.cmdline())
+
+
+@pytest.fixture(scope="module")
+def client(prefect_api: str) -> Iterator[SyncPrefectClient]:  # noqa: ARG001
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def machine(prefect_api: str, client: SyncPrefectClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """`prefect.yaml`'s training and `automations.yaml` on a real server; the pause before a crashed run goes on is shorter."""
+    home = tmp_path_factory.mktemp("gpu-worker")
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": prefect_api,
+        "PREFECT_HOME": str(home),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "OMP_NUM_THREADS": "1",
+        "PWD": str(ROOT),
+    }
+    try:
+        client.create_work_pool(WorkPoolCreate(name="gpu", type="process"))
+    except ObjectAlreadyExists:
+        pass
+    # Two: a killed flow's lease holds its slot for a minute.
+    client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="gpu", limit=2))
+    automations = home / "automations.yaml"
+    automations.write_text((ROOT / "automations.yaml").read_text().replace("within: 30", "within: 10"))
+    for command in (["--no-prompt", "deploy", "-n", "train/gpu"], ["automation", "create", "--from-file", str(automations)]):
+        done = subprocess.run(
+            [PREFECT, *command],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    machine = Machine(environment, home / "worker.log")
+    machine.start_worker()
+    yield machine
+    machine.worker.terminate()
+    machine.worker.wait(30)
+
+
+@dataclass(frozen=True)
+class Survived:
+    run: FlowRun
+    request: TrainingRequest
+    undisturbed: TrainingOutcome
+    outlived: list[str]
+    log: str
+
+
+@pytest.fixture(scope="module")
+def survived(
+    machine: Machine, client: SyncPrefectClient, pair_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Survived:
+    place = tmp_path_factory.mktemp("survives")
+    tracking_uri = local_tracking_uri(place)
+    request = TrainingRequest(
+        recipe="facades",
+        data=pair_store,
+        run_dir=place / "run",
+        settings=SETTINGS,
+        images=IMAGES,
+        tracking_uri=tracking_uri,
+        experiment="survives",
+        device="cpu",
+    )
+    deployment = client.read_deployment_by_name("train/gpu")
+    run = client.create_flow_run_from_deployment(
+        deployment.id, parameters={"request": request.model_dump(mode="json", exclude={"resume"})}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        undisturbed = launch_training(request.model_copy(update={"run_dir": place / "undisturbed", "tracking_uri": None}))
+
+    def has_seen(images: int) -> Callable[[], bool]:
+        def seen() -> bool:
+            last = latest_checkpoint(request.run_dir / "checkpoints")
+            return last is not None and int(last.name) >= images
+
+        return seen
+
+    def told(what: str) -> str:
+        return f"{what}\n{machine.log.read_text()}"
+
+    wait_until(has_seen(IMAGES // 8), told("it trains"))
+    machine.training().kill()
+    outlived = []
+    for share, victim in ((2, "flow"), (4, "worker")):
+        wait_until(has_seen(share * IMAGES // 8), told(f"it trains until its {victim} is killed"))
+        training = machine.training()
+        flow = training.parent()
+        (flow if victim == "flow" else machine.worker).kill()
+        _, alive = psutil.wait_procs([training, flow], timeout=30)
+        outlived += [" ".join(process.cmdline()) for process in alive]
+        if victim == "worker":
+            machine.worker.wait()
+            machine.start_worker()
+    wait_until(lambda: client.read_flow_run(run.id).state.is_completed(), told("it completes"))
+    return Survived(client.read_flow_run(run.id), request, undisturbed, outlived, machine.log.read_text())
+
+
+def test_nothing_goes_on_training_for_a_flow_or_a_worker_that_was_killed(survived: Survived) -> None:
+    assert survived.outlived == []
+
+
+def test_the_same_flow_run_was_started_three_times_and_completed(survived: Survived) -> None:
+    assert survived.run.run_count == 3
+
+
+def test_the_weights_are_those_of_a_training_that_nobody_killed(survived: Survived) -> None:
+    killed = survived.request.run_dir / "bundle" / "weights.safetensors"
+    assert killed.read_bytes() == (survived.undisturbed.bundle / "weights.safetensors").read_bytes()
+
+
+def test_mlflow_has_one_finished_run(survived: Survived) -> None:
+    client = connect(survived.request.tracking_uri)
+    experiment = client.get_experiment_by_name("survives")
+    runs = client.search_runs([experiment.experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"]
+    steps = [metric.step for metric in client.get_metric_history(runs[0].info.run_id, "generator_l1")]
+    assert len(steps) == len(set(steps))
+    assert max(steps) == IMAGES
+
+
+def test_the_run_shows_progress_sheet_and_validations(survived: Survived, client: SyncPrefectClient) -> None:
+    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[survived.run.id]))
+    shown = {artifact.key: artifact for artifact in client.read_artifacts(flow_run_filter=of_run)}
+    assert set(shown) == {"training-progress", "training-sheet", "training-validation", "training"}
+    print(shown)
+
+
+def test_what_the_process_prints_is_in_the_runs_log(survived: Survived, client: SyncPrefectClient) -> None:
+    logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[survived.run.id])), limit=200)
+    print([log.message for log in logs])
+    assert any(f"{IMAGES}/{IMAGES} images" in log.message for log in logs)
