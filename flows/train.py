@@ -6,18 +6,23 @@ tried again, the flow or its worker as a run that `automations.yaml` schedules a
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from prefect import flow, task
+from prefect.exceptions import Abort
 from prefect.runtime import flow_run, task_run
 
 from flows.services.artifacts import publish_table
 from flows.services.gpu_slot import gpu_slot
 from flows.services.launcher import TrainingProcessError
 from flows.services.training_page import launch_shown
-from flows.stages.train import Trained, TrainRequest, train_and_register
+from flows.stages.train import Trained, TrainRequest, run_dir_of, train_and_register
 from flows.wiring import RETRIES, announce
 from p2p_core.config import replace
+from p2p_core.errors import OutputError
+from p2p_core.files import locked, output_errors
 
 _MAX_STARTS = 10
 
@@ -33,7 +38,7 @@ def train_task(request: TrainRequest) -> Trained:
 def train(request: TrainRequest) -> Trained:
     """Train `request.recipe` on `request.data` and list the validation metrics as an artifact."""
     _give_up_in_the_end(request)
-    with gpu_slot(request.gpu_slot, announce) if request.gpu_slot else nullcontext():
+    with _sole_process(run_dir_of(request)), gpu_slot(request.gpu_slot, announce) if request.gpu_slot else nullcontext():
         made = train_task(request)
     version = f", registered as {made.name} version {made.version}" if made.name else ""
     announce(f"{made.outcome.bundle}: {made.outcome.images_seen} images{version}")
@@ -49,3 +54,21 @@ def _give_up_in_the_end(request: TrainRequest) -> None:
             f"This run was started {flow_run.run_count} times and crashed every time before",
             remedy=f"Read its logs, then start a new run: it goes on in {request.run_dir} with `resume: true`",
         )
+
+
+@contextmanager
+def _sole_process(run_dir: Path) -> Iterator[None]:
+    """One process a flow run. Prefect starts another for a run that is alive when its heartbeats were lost, or its crash
+    was reported twice; that one leaves, and the run's state is what the first one says.
+    """
+    busy = OutputError(f"This run trains into {run_dir} already", remedy="Wait until it is done")
+    with output_errors(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(run_dir / f".flow-run-{flow_run.id}.lock", busy=busy):
+            yield
+    except OutputError as error:
+        if error is not busy:
+            raise
+        announce("Another process of this very run is at work: this one leaves it alone")
+        raise Abort from None

@@ -18,6 +18,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.exceptions import ObjectAlreadyExists
 
+from flows.services.worker import require_worker
+
 __all__ = ["gpu_slot"]
 
 _LEASE_S = 60.0
@@ -52,6 +54,7 @@ def gpu_slot(name: str, say: Say) -> Iterator[None]:
 def _wait_for_slot(client: SyncPrefectClient, name: str, say: Say) -> UUID:
     waits = False
     while (lease := _ask(client, name, say)) is None:
+        require_worker()
         if not waits:
             waits = True
             say(f"Waiting for a slot of Prefect's concurrency limit `{name}`: all are taken (prefect gcl inspect {name})")

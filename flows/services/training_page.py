@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
 from contextlib import suppress
@@ -16,6 +15,7 @@ from prefect.logging import get_run_logger
 from flows.services.launcher import launch_training
 from flows.services.live_artifacts import LiveArtifacts
 from flows.services.training_protocol import Message, Pictured, TrainingOutcome, TrainingRequest
+from flows.services.worker import require_worker
 from p2p_core.progress import ProgressLine
 from p2p_core.report.pictures import picture, read_preview
 from p2p_core.training.tracker import read_metrics
@@ -35,10 +35,10 @@ def launch_shown(request: TrainingRequest) -> TrainingOutcome:
     """`launch_training`, shown on the page of the current Prefect run.
 
     Artifacts `training-progress`, `training-sheet` and `training-validation`, and the process's output in the run's logs,
-    line by line. Ends the training where the worker that started this run is gone: Prefect could not cancel it any more.
+    line by line. Ends with the worker that started this run.
 
     Raises:
-        SystemExit: the worker is gone. Prefect calls the run crashed.
+        SystemExit: the worker is gone.
         P2PError: what `launch_training` raises.
     """
     logger = get_run_logger()
@@ -53,8 +53,6 @@ def launch_shown(request: TrainingRequest) -> TrainingOutcome:
 class _Page:
     def __init__(self, run_dir: Path, live: LiveArtifacts, logger: Logger) -> None:
         self._run_dir, self._live, self._logger = run_dir, live, logger
-        # Of a run that a worker started; a script may well outlive its shell.
-        self._worker = os.getppid() if "PREFECT__FLOW_RUN_ID" in os.environ else None
         self._logged_s = time.monotonic()
         self._num_lines = 0
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
@@ -63,8 +61,7 @@ class _Page:
         return ProgressLine("train", budget_images, "images", every_s=_TELL_S, tell=partial(self._advanced, budget_images))
 
     def told(self, message: Message) -> None:
-        if self._worker not in (None, os.getppid()):
-            raise SystemExit("The worker that started this run is gone")
+        require_worker()
         if isinstance(message, Pictured):
             self._live.show("training-sheet", partial(_sheet, message.path))
             self._live.show("training-validation", partial(_validations, self._run_dir))

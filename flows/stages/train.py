@@ -11,7 +11,7 @@ from flows.services.training_protocol import TrainingOutcome, TrainingRequest
 from p2p_core.config import Config
 from p2p_core.pairstore.reader import PairStore
 
-__all__ = ["TrainRequest", "Trained", "train_and_register"]
+__all__ = ["TrainRequest", "Trained", "run_dir_of", "train_and_register"]
 
 _DATASET = "{dataset}"
 
@@ -49,7 +49,7 @@ def train_and_register(
     if request.register_as is not None:
         check_model_name(request.register_as)  # now, not after hours of training
     tracking_uri = request.tracking_uri or (default_tracking_uri() if request.register_as else None)
-    values = {**dict(request), "tracking_uri": tracking_uri, "run_dir": _run_dir(request)}
+    values = {**dict(request), "tracking_uri": tracking_uri, "run_dir": run_dir_of(request)}
     register_as = values.pop("register_as")
     del values["gpu_slot"]
     outcome = launch(TrainingRequest(**values))
@@ -61,7 +61,8 @@ def train_and_register(
     return Trained(outcome=outcome, name=registered.name, version=registered.version)
 
 
-def _run_dir(request: TrainRequest) -> Path:
+def run_dir_of(request: TrainRequest) -> Path:
+    """`request.run_dir` with the dataset's digest in it. Raises `StoreError` where that is needed and there is none."""
     if _DATASET not in str(request.run_dir):
         return request.run_dir
     digest = PairStore.open(request.data).manifest.digest
