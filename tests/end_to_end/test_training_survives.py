@@ -74,6 +74,9 @@ class Machine:
         """The one training process; its parent is the flow's."""
         return next(p for p in self.worker.children(recursive=True) if "flows.services.training_process" in p.cmdline())
 
+    def told(self, what: str) -> Callable[[], str]:
+        return lambda: f"{what}\n{self.log.read_text()}"
+
 
 @pytest.fixture(scope="module")
 def client(prefect_api: str) -> Iterator[SyncPrefectClient]:  # noqa: ARG001
@@ -121,6 +124,31 @@ def machine(prefect_api: str, client: SyncPrefectClient, tmp_path_factory: pytes
         machine.worker.wait()
 
 
+def start(client: SyncPrefectClient, place: Path, data: Path) -> tuple[FlowRun, TrainingRequest]:
+    """A run of the deployment that trains in `place`."""
+    request = TrainingRequest(
+        recipe="facades",
+        data=data,
+        run_dir=place / "run",
+        settings=SETTINGS,
+        images=IMAGES,
+        tracking_uri=local_tracking_uri(place),
+        experiment="survives",
+        device="cpu",
+    )
+    parameters = {"request": request.model_dump(mode="json", exclude={"resume"})}
+    deployment = client.read_deployment_by_name("train/gpu")
+    return client.create_flow_run_from_deployment(deployment.id, parameters=parameters), request
+
+
+def has_seen(request: TrainingRequest, images: int) -> Callable[[], bool]:
+    def seen() -> bool:
+        last = latest_checkpoint(request.run_dir / "checkpoints")
+        return last is not None and int(last.name) >= images
+
+    return seen
+
+
 @dataclass(frozen=True)
 class Survived:
     run: FlowRun
@@ -135,40 +163,16 @@ def survived(
     machine: Machine, client: SyncPrefectClient, pair_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Survived:
     place = tmp_path_factory.mktemp("survives")
-    tracking_uri = local_tracking_uri(place)
-    request = TrainingRequest(
-        recipe="facades",
-        data=pair_store,
-        run_dir=place / "run",
-        settings=SETTINGS,
-        images=IMAGES,
-        tracking_uri=tracking_uri,
-        experiment="survives",
-        device="cpu",
-    )
-    deployment = client.read_deployment_by_name("train/gpu")
-    run = client.create_flow_run_from_deployment(
-        deployment.id, parameters={"request": request.model_dump(mode="json", exclude={"resume"})}
-    )
+    run, request = start(client, place, pair_store)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         undisturbed = launch_training(request.model_copy(update={"run_dir": place / "undisturbed", "tracking_uri": None}))
 
-    def has_seen(images: int) -> Callable[[], bool]:
-        def seen() -> bool:
-            last = latest_checkpoint(request.run_dir / "checkpoints")
-            return last is not None and int(last.name) >= images
-
-        return seen
-
-    def told(what: str) -> Callable[[], str]:
-        return lambda: f"{what}\n{machine.log.read_text()}"
-
-    wait_until(has_seen(IMAGES // 8), told("it trains"))
+    wait_until(has_seen(request, IMAGES // 8), machine.told("it trains"))
     machine.training().kill()
     outlived = []
     for share, victim in ((2, "flow"), (4, "worker")):
-        wait_until(has_seen(share * IMAGES // 8), told(f"it trains until its {victim} is killed"))
+        wait_until(has_seen(request, share * IMAGES // 8), machine.told(f"it trains until its {victim} is killed"))
         training = machine.training()
         flow = training.parent()
         (flow if victim == "flow" else machine.worker).kill()
@@ -177,7 +181,7 @@ def survived(
         if victim == "worker":
             machine.worker.wait()
             machine.start_worker()
-    wait_until(lambda: client.read_flow_run(run.id).state.is_completed(), told("it completes"))
+    wait_until(lambda: client.read_flow_run(run.id).state.is_completed(), machine.told("it completes"))
     return Survived(client.read_flow_run(run.id), request, undisturbed, outlived, machine.log.read_text())
 
 
@@ -228,3 +232,23 @@ def test_the_run_shows_progress_sheet_and_validations(survived: Survived, client
 def test_how_far_it_is_is_in_the_runs_log(survived: Survived, client: SyncPrefectClient) -> None:
     logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[survived.run.id])), limit=200)
     assert any(f"{IMAGES}/{IMAGES} images" in log.message for log in logs)
+
+
+@pytest.mark.stress
+def test_a_run_whose_flow_and_worker_died_at_once_is_missed_and_goes_on(
+    machine: Machine, client: SyncPrefectClient, pair_store: Path, tmp_path: Path
+) -> None:
+    """As when the machine is gone: nobody is left to report it, and only its heartbeats are missed."""
+    run, request = start(client, tmp_path, pair_store)
+    wait_until(has_seen(request, IMAGES // 4), machine.told("it trains"))
+    training = machine.training()
+    flow = training.parent()
+    machine.worker.kill()
+    flow.kill()
+    machine.worker.wait()
+    psutil.wait_procs([training, flow], timeout=30)
+    machine.start_worker()
+    wait_until(lambda: client.read_flow_run(run.id).state.is_completed(), machine.told("it completes"), timeout_s=600)
+    states = [state.name for state in client.read_flow_run_states(run.id)]
+    assert states.count("Crashed") >= 1
+    assert json.loads((request.run_dir / "result.json").read_text())["resumed_from"] >= IMAGES // 4
