@@ -95,12 +95,16 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_every_flow_is_deployed_to_its_pool_and_limited_to_one_run_at_a_time(client: SyncPrefectClient) -> None:
+def test_every_flow_is_deployed_to_its_pool_and_limited_to_one_run_at_a_time_or_by_gpu_slots(client: SyncPrefectClient) -> None:
     for name, pool in DEPLOYMENTS.items():
         deployment = client.read_deployment_by_name(name)
         assert deployment.work_pool_name == pool
-        assert deployment.global_concurrency_limit is not None
-        assert deployment.global_concurrency_limit.limit == 1
+        if pool == "gpu":
+            assert deployment.global_concurrency_limit is None
+            assert deployment.parameters["request"]["gpu_slot"] == "gpu"
+        else:
+            assert deployment.global_concurrency_limit is not None
+            assert deployment.global_concurrency_limit.limit == 1
         assert deployment.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
 
 
