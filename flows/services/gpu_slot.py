@@ -53,15 +53,17 @@ def gpu_slot(name: str, say: Say) -> Iterator[None]:
 
 def _wait_for_slot(client: SyncPrefectClient, name: str, say: Say) -> UUID:
     waits = False
-    while (lease := _ask(client, name, say)) is None:
+    while True:
         require_worker()
+        with suppress(httpx.TransportError):  # the server is away: a queue of hours outlives that
+            if lease := _ask(client, name, say):
+                if waits:
+                    say(f"Got a slot of `{name}`")
+                return lease
         if not waits:
             waits = True
             say(f"Waiting for a slot of Prefect's concurrency limit `{name}`: all are taken (prefect gcl inspect {name})")
         time.sleep(_ASK_S)
-    if waits:
-        say(f"Got a slot of `{name}`")
-    return lease
 
 
 def _ask(client: SyncPrefectClient, name: str, say: Say) -> UUID | None:
