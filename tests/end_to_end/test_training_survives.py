@@ -96,7 +96,7 @@ def machine(prefect_api: str, client: SyncPrefectClient, tmp_path_factory: pytes
         "OMP_NUM_THREADS": "1",
         "PWD": str(ROOT),
     }
-    with suppress(ObjectAlreadyExists):
+    with suppress(ObjectAlreadyExists):  # other tests share the server
         client.create_work_pool(WorkPoolCreate(name="gpu", type="process"))
     # Two: a killed flow's lease holds its slot for a minute.
     client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="gpu", limit=2))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectAlreadyExists
 
 from p2p_core.pairstore.reader import PairStore
 
@@ -52,7 +54,8 @@ def client(prefect_api: str) -> Iterator[SyncPrefectClient]:  # noqa: ARG001
 @pytest.fixture(scope="module")
 def deployed(client: SyncPrefectClient, environment: dict[str, str]) -> None:
     for pool in ("cpu", "gpu"):
-        client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+        with suppress(ObjectAlreadyExists):  # other tests share the server
+            client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
     done = subprocess.run(
         [PREFECT, "--no-prompt", "deploy", "--all"],
         cwd=ROOT,
