@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
@@ -41,11 +42,22 @@ class ProgressLine:
         total: how many units make it complete.
         unit: the plural noun of a unit.
         every_s: on anything but a terminal, the least time between two lines.
+        tell: takes (done, line) in place of `stream`.
     """
 
-    def __init__(self, label: str, total: int, unit: str, *, every_s: float = 5.0, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        label: str,
+        total: int,
+        unit: str,
+        *,
+        every_s: float = 5.0,
+        stream: TextIO | None = None,
+        tell: Callable[[int, str], None] | None = None,
+    ) -> None:
         self.label, self.total, self.unit, self.every_s = label, total, unit, every_s
         self._stream = stream or sys.stderr
+        self._tell = tell
         self._bar: RichProgress | None = None
         self._started_s = self._printed_s = 0.0
         self._first_done: int | None = None
@@ -54,7 +66,7 @@ class ProgressLine:
 
     def __enter__(self) -> Self:
         self._started_s = self._printed_s = time.monotonic()
-        if self._stream.isatty():
+        if self._tell is None and self._stream.isatty():
             columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn())
             self._bar = RichProgress(
                 *columns, TextColumn("{task.fields[note]}"), TimeRemainingColumn(), console=Console(file=self._stream)
@@ -94,4 +106,8 @@ class ProgressLine:
         num_left = max(0, self.total - self._done)
         left = format_duration(num_left / rate) if rate > 0 else "unknown" if num_left else format_duration(0)
         line = f"{self.label}: {self._done}/{self.total} {self.unit}, {rate:.1f}/s, {left} left"
-        print(f"{line}, {note}" if note else line, file=self._stream, flush=True)
+        line = f"{line}, {note}" if note else line
+        if self._tell is not None:
+            self._tell(self._done, line)
+        else:
+            print(line, file=self._stream, flush=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -28,6 +30,8 @@ from p2p_core.progress import Progress, ProgressLine
 __all__ = ["TrainingProcessError", "launch_training"]
 
 _LEAVE_S = 30.0
+_GRACE_S = 5.0
+_LINE_CHARACTERS = 2000
 _OF_A_RUN = {"budget.json", "config.json", "checkpoints", "metrics.jsonl"}
 ProgressFor = Callable[[int], AbstractContextManager[Progress]]
 
@@ -40,13 +44,27 @@ def images_progress(budget_images: int) -> ProgressLine:
     return ProgressLine("train", budget_images, "images")
 
 
-def _thread_environment() -> dict[str, str]:
-    """Threads that spin briefly before they sleep: without a limit, training stalls as soon as anything else runs beside it."""
-    return {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "50000")}
+def _environment() -> dict[str, str]:
+    """Threads that spin briefly before they sleep: without a limit, training stalls as soon as anything else runs beside it.
+
+    Unbuffered: what is printed is told when it is printed.
+    """
+    return {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "50000"), "PYTHONUNBUFFERED": "1"}
 
 
-def launch_training(request: TrainingRequest, *, progress_for: ProgressFor = images_progress) -> TrainingOutcome:
+def launch_training(
+    request: TrainingRequest,
+    *,
+    progress_for: ProgressFor = images_progress,
+    told: Callable[[Message], None] | None = None,
+    printed: Callable[[str], None] | None = None,
+) -> TrainingOutcome:
     """Train in a process of its own that never outlives this one.
+
+    Args:
+        told: gets every message of the process.
+        printed: gets every line that the process and its libraries print, while it runs, from a thread of its own; unless
+            given, they go to this process's standard error.
 
     Raises:
         OutputError: `run_dir` holds a run already and `resume` is off, or something else.
@@ -63,12 +81,19 @@ def launch_training(request: TrainingRequest, *, progress_for: ProgressFor = ima
         path = Path(directory) / "request.json"
         write_json(path, request.model_dump(mode="json"))
         process = start_on_leash(
-            "flows.services.training_process", [str(path)], environment=_thread_environment(), stdout=subprocess.PIPE
+            "flows.services.training_process",
+            [str(path)],
+            environment=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if printed else None,
         )
+        listening = _listen(process, printed) if printed else None
         try:
-            return _follow(process, progress_for)
+            return _follow(process, progress_for, told)
         finally:
             stop_process(process)
+            if listening:  # to its last words, unless something it started still holds the pipe
+                listening.join(_GRACE_S)
 
 
 def _refuse_what_is_no_run(run_dir: Path) -> None:
@@ -80,8 +105,26 @@ def _refuse_what_is_no_run(run_dir: Path) -> None:
         )
 
 
-def _follow(process: subprocess.Popen[bytes], progress_for: ProgressFor) -> TrainingOutcome:
-    messages = _messages(process)
+def _listen(process: subprocess.Popen[bytes], printed: Callable[[str], None]) -> threading.Thread:
+    assert process.stderr is not None
+    # Carriage returns end lines, too: bars of progress. The thread closes the pipe when all that held it have ended.
+    output, process.stderr = io.TextIOWrapper(process.stderr, errors="replace"), None
+
+    def tell() -> None:
+        with output:
+            while line := output.readline(_LINE_CHARACTERS):
+                if line.strip():
+                    printed(line.rstrip())
+
+    listening = threading.Thread(target=tell, name="training-output", daemon=True)
+    listening.start()
+    return listening
+
+
+def _follow(
+    process: subprocess.Popen[bytes], progress_for: ProgressFor, told: Callable[[Message], None] | None
+) -> TrainingOutcome:
+    messages = _messages(process, told)
     message = next(messages, None)
     if isinstance(message, Planned):
         with progress_for(message.budget.images) as progress:
@@ -97,11 +140,14 @@ def _follow(process: subprocess.Popen[bytes], progress_for: ProgressFor) -> Trai
     raise _died(process.wait())
 
 
-def _messages(process: subprocess.Popen[bytes]) -> Iterator[Message]:
+def _messages(process: subprocess.Popen[bytes], told: Callable[[Message], None] | None) -> Iterator[Message]:
     assert process.stdout is not None
     for line in process.stdout:
         if line.endswith(b"\n"):  # else it was cut short by the end of the process
-            yield parse_message(line)
+            message = parse_message(line)
+            if told:
+                told(message)
+            yield message
 
 
 def _error(message: Failed) -> P2PError:

@@ -10,17 +10,20 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
 
 from flows.services.leash import wear_leash
+from flows.services.sole_training import sole_training
 from flows.services.training_protocol import (
     Advanced,
     Budget,
     Failed,
     Finished,
     Message,
+    Pictured,
     Planned,
     TrainingOutcome,
     TrainingRequest,
@@ -37,7 +40,7 @@ _BUDGET = "budget.json"
 
 
 class _Messages:
-    """Also the run's `Progress`."""
+    """Also the run's `Progress`, and the `Tracker` that says where its sheets are."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -49,6 +52,15 @@ class _Messages:
     def update(self, done: int, note: str = "") -> None:
         self.send(Advanced(images_seen=done, note=note))
 
+    def log_parameters(self, parameters: Mapping[str, str | float | int | bool]) -> None: ...
+
+    def log_metrics(self, metrics: Mapping[str, float], images_seen: int) -> None: ...
+
+    def log_picture(self, name: str, path: Path) -> None:  # noqa: ARG002
+        self.send(Pictured(path=path))
+
+    def close(self) -> None: ...
+
 
 def _main() -> int:
     wear_leash()
@@ -58,7 +70,9 @@ def _main() -> int:
     path = Path(sys.argv[1])
     try:
         request = TrainingRequest.parse(json.loads(path.read_bytes()), where=str(path))
-        messages.send(Finished(outcome=_train(request, messages)))
+        config = _begun_with(request) or _from_recipe(request)
+        with sole_training(request.run_dir):
+            messages.send(Finished(outcome=_train(request, config, messages)))
     except P2PError as error:
         messages.send(Failed(error=type(error).__name__, problem=error.problem, remedy=error.remedy))
         return error.exit_code
@@ -69,19 +83,18 @@ def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     raise SystemExit(128 + number)
 
 
-def _train(request: TrainingRequest, messages: _Messages) -> TrainingOutcome:
+def _train(request: TrainingRequest, config: RunConfig, messages: _Messages) -> TrainingOutcome:
     from p2p_core.training.checkpoint import latest_checkpoint
     from p2p_core.training.loop import train
     from p2p_core.training.tracker import JsonLinesTracker, Tracker, Trackers
 
-    config = _begun_with(request) or _from_recipe(request)
     budget = _budget(request, config)
     messages.send(Planned(budget=budget))
     config = _within(config, budget)
     checkpoint = latest_checkpoint(request.run_dir / "checkpoints") if request.resume else None
     images_seen = int(checkpoint.name) if checkpoint else 0
     messages.update(images_seen)  # rates count from here
-    trackers: list[Tracker] = [JsonLinesTracker(request.run_dir, images_seen)]
+    trackers: list[Tracker] = [JsonLinesTracker(request.run_dir, images_seen), messages]
     mlflow = _mlflow(request)
     trackers += [mlflow] if mlflow else []
     status: RunStatus = "KILLED"

@@ -16,6 +16,7 @@ __all__ = [
     "Failed",
     "Finished",
     "Message",
+    "Pictured",
     "Planned",
     "TrainingOutcome",
     "TrainingRequest",
@@ -78,6 +79,13 @@ class Advanced(Config):
     note: str = ""
 
 
+class Pictured(Config):
+    """A sheet of the fixed validation pairs was written."""
+
+    kind: Literal["pictured"] = "pictured"
+    path: Path
+
+
 class Failed(Config):
     """A `P2PError`: `error` is the name of its class."""
 
@@ -92,7 +100,7 @@ class Finished(Config):
     outcome: TrainingOutcome
 
 
-Message = Annotated[Planned | Advanced | Failed | Finished, Field(discriminator="kind")]
+Message = Annotated[Planned | Advanced | Pictured | Failed | Finished, Field(discriminator="kind")]
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 
 

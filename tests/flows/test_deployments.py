@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectAlreadyExists
 
 from p2p_core.pairstore.reader import PairStore
 
@@ -52,7 +54,8 @@ def client(prefect_api: str) -> Iterator[SyncPrefectClient]:  # noqa: ARG001
 @pytest.fixture(scope="module")
 def deployed(client: SyncPrefectClient, environment: dict[str, str]) -> None:
     for pool in ("cpu", "gpu"):
-        client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+        with suppress(ObjectAlreadyExists):  # other tests share the server
+            client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
     done = subprocess.run(
         [PREFECT, "--no-prompt", "deploy", "--all"],
         cwd=ROOT,
@@ -95,12 +98,16 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_every_flow_is_deployed_to_its_pool_and_limited_to_one_run_at_a_time(client: SyncPrefectClient) -> None:
+def test_every_flow_is_deployed_to_its_pool_and_limited_to_one_run_at_a_time_or_by_gpu_slots(client: SyncPrefectClient) -> None:
     for name, pool in DEPLOYMENTS.items():
         deployment = client.read_deployment_by_name(name)
         assert deployment.work_pool_name == pool
-        assert deployment.global_concurrency_limit is not None
-        assert deployment.global_concurrency_limit.limit == 1
+        if pool == "gpu":
+            assert deployment.global_concurrency_limit is None
+            assert deployment.parameters["request"]["gpu_slot"] == "gpu"
+        else:
+            assert deployment.global_concurrency_limit is not None
+            assert deployment.global_concurrency_limit.limit == 1
         assert deployment.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}]
 
 

@@ -124,6 +124,19 @@ def test_an_error_of_the_training_keeps_its_kind_problem_and_remedy(request_24: 
     assert raised.value.remedy
 
 
+def test_what_the_process_prints_is_told_line_by_line_while_it_runs(request_24: TrainingRequest) -> None:
+    happened: list[str] = []
+    request = request_24.model_copy(update={"images": 4, "tracking_uri": "http://127.0.0.1:9"})
+    launch_training(
+        request,
+        progress_for=Collected().start,
+        told=lambda message: happened.append(message.kind),
+        printed=lambda line: happened.append(line),
+    )
+    warned = next(i for i, what in enumerate(happened) if what.startswith("Warning: ") and "Training goes on" in what)
+    assert happened.index("planned") < warned < happened.index("finished")
+
+
 def test_nothing_is_left_running(request_24: TrainingRequest) -> None:
     assert not [child for child in psutil.Process(os.getpid()).children() if "training_process" in " ".join(child.cmdline())]
     assert not request_24.run_dir.exists()
