@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +26,7 @@ from preprocessing.photos import read_photo, to_rgb
 from preprocessing.split import SplitRule
 from preprocessing.thumbnails import thumbnail
 
-__all__ = ["BucketTask", "Origin", "add_pair", "build_bucket", "make_bucket", "make_buckets", "packed_sources", "reject_item"]
+__all__ = ["BucketTask", "Origin", "add_pair", "build_bucket", "make_bucket", "make_buckets", "reject_item"]
 
 Origin = Literal["built", "reused", "resumed"]
 
@@ -44,7 +42,6 @@ class BucketTask:
     """Only paths, ids and digests travel to a worker.
 
     Attributes:
-        packed: its sources, which as objects would be most of what a build of a hundred thousand holds (`packed_sources`).
         root: of the version that is being built.
         current: the store's current version, whose bucket is taken over if it was made from the same; None where there is none,
             or its record of this bucket is damaged.
@@ -55,20 +52,9 @@ class BucketTask:
     layout: StoreLayout
     bucket: int
     key: str
-    packed: bytes
+    sources: tuple[SourceRef, ...]
     root: Path
     current: Path | None
-
-    @property
-    def sources(self) -> Sequence[SourceRef]:
-        """In order of their ids; unpacked anew each time."""
-        unpacked: Sequence[SourceRef] = pickle.loads(zlib.decompress(self.packed))
-        return unpacked
-
-
-def packed_sources(sources: Sequence[SourceRef]) -> bytes:
-    """In a quarter of the memory, as `BucketTask` has them."""
-    return zlib.compress(pickle.dumps(sources), 1)
 
 
 def make_bucket(task: BucketTask) -> Origin:
@@ -126,15 +112,14 @@ def _committed(writer: BucketWriter, assigned: Sequence[Future[AssignedRecord]])
 
 def _built(task: BucketTask) -> Iterator[tuple[SourceRef, Iterable[Outcome]]]:
     """Each source with what is made of it; two are read at once where each is a single picture."""
-    sources = task.sources
-    if task.builder.detector_weights_sha256 is not None or any(source.max_pairs > 1 for source in sources):
-        for source in sources:
+    if task.builder.detector_weights_sha256 is not None or any(source.max_pairs > 1 for source in task.sources):
+        for source in task.sources:
             yield source, task.builder.build(source)
         return
     readers = ThreadPoolExecutor(_NUM_READERS)
     try:
         reading: deque[tuple[SourceRef, Future[list[Outcome]]]] = deque()
-        for source in sources:
+        for source in task.sources:
             # The whole list: a raster must be closed by the thread that opened it.
             reading.append((source, readers.submit(_listed, task.builder, source)))
             if len(reading) > _NUM_READERS:

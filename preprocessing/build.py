@@ -34,7 +34,7 @@ from p2p_core.pairstore.versions import (
 )
 from p2p_core.pairstore.writer import BucketCommit, read_commit
 from p2p_core.progress import Progress
-from preprocessing.buckets import BucketTask, Origin, make_bucket, make_buckets, packed_sources
+from preprocessing.buckets import BucketTask, Origin, make_bucket, make_buckets
 from preprocessing.drift import StoreDrift
 from preprocessing.pairs import PairBuilder, SourceRef
 from preprocessing.settle import Survey, settle
@@ -94,7 +94,6 @@ def build_dataset(
         sources = _ordered(builder.sources())
         with build_lock(out):
             work = _Work(builder, out, split_rule, layout or StoreLayout(), sources)
-            del sources  # the work keeps them packed
             known = find_version(out, work.build_key)
             if known is not None and not any(version_problems(known[0])):
                 version, manifest = known
@@ -141,7 +140,7 @@ class _Work:
         intact = dict.fromkeys(_intact_records(current, self._buckets), current) if current else {}
         begun = partial(BucketTask, self._builder, self._split_rule, self.layout)
         return [
-            begun(bucket, key, packed_sources(self._buckets.pop(bucket)), self.root, intact.get(bucket))
+            begun(bucket, key, tuple(self._buckets[bucket]), self.root, intact.get(bucket))
             for bucket, key in sorted(self._keys.items())
         ]
 
