@@ -25,7 +25,7 @@ from p2p_core.errors import OutputError, P2PError
 from p2p_core.files import output_errors, write_json
 from p2p_core.progress import Progress, ProgressLine
 
-__all__ = ["TrainingProcessError", "launch_training"]
+__all__ = ["TrainingProcessError", "how_it_died", "launch_training"]
 
 _LEAVE_S = 30.0
 _OF_A_RUN = {"budget.json", "config.json", "checkpoints", "metrics.jsonl"}
@@ -40,13 +40,19 @@ def images_progress(budget_images: int) -> ProgressLine:
     return ProgressLine("train", budget_images, "images")
 
 
-def _thread_environment() -> dict[str, str]:
-    """Threads that spin briefly before they sleep: without a limit, training stalls as soon as anything else runs beside it."""
-    return {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "50000")}
+def _thread_environment(processes: int) -> dict[str, str]:
+    """Threads that spin briefly before they sleep: without a limit, training stalls as soon as anything else runs beside it.
+
+    Several processes share the cores; torchrun would give each one core.
+    """
+    environment = {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "50000")}
+    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:
+        environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
+    return environment
 
 
 def launch_training(request: TrainingRequest, *, progress_for: ProgressFor = images_progress) -> TrainingOutcome:
-    """Train in a process of its own that never outlives this one.
+    """Train in a process of its own, or `request.processes` of them together, that never outlive this one.
 
     Raises:
         OutputError: `run_dir` holds a run already and `resume` is off, or something else.
@@ -62,9 +68,11 @@ def launch_training(request: TrainingRequest, *, progress_for: ProgressFor = ima
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "request.json"
         write_json(path, request.model_dump(mode="json"))
-        process = start_on_leash(
-            "flows.services.training_process", [str(path)], environment=_thread_environment(), stdout=subprocess.PIPE
-        )
+        module, arguments = "flows.services.training_process", [str(path)]
+        if request.processes > 1:
+            module, arguments = "flows.services.training_group", [str(request.processes), str(path)]
+        environment = _thread_environment(request.processes)
+        process = start_on_leash(module, arguments, environment=environment, stdout=subprocess.PIPE)
         try:
             return _follow(process, progress_for)
         finally:
@@ -88,13 +96,15 @@ def _follow(process: subprocess.Popen[bytes], progress_for: ProgressFor) -> Trai
             for message in messages:
                 if isinstance(message, Advanced):
                     progress.update(message.images_seen, message.note)
+                elif isinstance(message, Failed):
+                    break  # of several processes others may not know yet
     with suppress(subprocess.TimeoutExpired):  # its result counts, however long it takes to leave
         process.wait(_LEAVE_S)
     if isinstance(message, Finished):
         return message.outcome
     if isinstance(message, Failed):
         raise _error(message)
-    raise _died(process.wait())
+    raise how_it_died(process.wait(), "The training process")
 
 
 def _messages(process: subprocess.Popen[bytes]) -> Iterator[Message]:
@@ -115,11 +125,12 @@ def _kinds(kind: type[P2PError]) -> Iterator[type[P2PError]]:
         yield from _kinds(sub)
 
 
-def _died(code: int) -> TrainingProcessError:
+def how_it_died(code: int, who: str) -> TrainingProcessError:
+    """`code` is the exit status as `subprocess` gives it, `who` begins the sentence."""
     if code == -signal.SIGKILL:
         return TrainingProcessError(
-            "The training process was killed (SIGKILL); often the machine had no memory left",
+            f"{who} was killed (SIGKILL); often the machine had no memory left",
             remedy="Run it again with --resume; with less memory, add --set batch_size=1",
         )
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code} and no result"
-    return TrainingProcessError(f"The training process {how}", remedy="Read its messages above, then run again with --resume")
+    return TrainingProcessError(f"{who} {how}", remedy="Read its messages above, then run again with --resume")
