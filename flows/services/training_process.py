@@ -64,6 +64,7 @@ def _main() -> int:
             messages.send(Finished(outcome=outcome))
     except ProcessLostError as error:
         print(error, file=sys.stderr, flush=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which torchrun now sends; there is nothing more to put away
         return error.exit_code  # what ended the other is the error to tell
     except P2PError as error:
         messages.send(Failed(error=type(error).__name__, problem=error.problem, remedy=error.remedy))

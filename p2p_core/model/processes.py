@@ -183,7 +183,6 @@ def _add_up(value: Tensor) -> Tensor:
 def _losses_told() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # of every backend, with its words in it alone
-        raise ProcessLostError(
-            f"Another process of this training is gone: {str(error).splitlines()[0]}", remedy="Run it again with --resume"
-        ) from error
+    except RuntimeError as error:  # of every backend
+        told = str(error).splitlines()[0].partition(". ")[0]
+        raise ProcessLostError(f"Another process of this training is gone ({told})", remedy="Run it again with --resume") from error
