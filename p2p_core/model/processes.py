@@ -185,4 +185,6 @@ def _losses_told() -> Iterator[None]:
         yield
     except RuntimeError as error:  # of every backend
         told = str(error).splitlines()[0].partition(". ")[0]
-        raise ProcessLostError(f"Another process of this training is gone ({told})", remedy="Run it again with --resume") from error
+        raise ProcessLostError(
+            f"Another process of this training is gone ({told})", remedy="Run it again with --resume"
+        ) from error

@@ -1,7 +1,9 @@
 """Several processes compute the training that one computes, and each way of doing it wrong would be seen.
 
-Measured: after 32 images of the paper's objective with dropout, jitter, mirror, clipping and averaged weights no weight of two
-gloo processes lies further than 1e-6 from one process' (fp32; the order of sums). One step of Adam moves a weight by up to 2e-4.
+Measured in fp32 after 32 images, with dropout, jitter, mirror, clipping and averaged weights: what training has changed in a
+network differs by 1e-6 to 1e-5 of itself (root mean square) between one process and two, which add up in another order. Where
+one of the many activations lies so near a ReLU's kink that it falls to the other side, by 2e-3; one process whose first weights
+are disturbed by 1e-7 of themselves does that too, in 3 of 6 trials. Each fault below makes it 0.4 to 1.1 after 8 images.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from p2p_core.model.processes import ALONE, Processes, device_of, joined
 from p2p_core.training.config import AugmentConfig, OptimiserConfig, RunConfig
 from p2p_core.training.data import Batches
 from p2p_core.training.loop import take_part, train
+from p2p_core.training.step import make_state
 from p2p_core.training.tracker import JsonLinesTracker, read_metrics
 
 CONFIG = RunConfig(
@@ -43,7 +46,8 @@ CONFIG = RunConfig(
     log_every_images=8,
     ema_images=16,
 )
-TOLERANCE = 1e-5
+TOLERANCE = 0.02
+"""Of the change that training has made."""
 
 
 @dataclass(frozen=True)
@@ -156,22 +160,30 @@ def state_of(run_dir: Path, images_seen: int = 32) -> dict[str, Tensor]:
     return load_file(run_dir / "checkpoints" / f"{images_seen:010d}" / "state.safetensors")
 
 
-def furthest(state: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """Largest difference of any weight, running statistic or moment; of those above 1 relative to its size."""
+def distance(state: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """How far the weights of either network lie apart, as a share of how far training has moved them."""
+    start = make_state(CONFIG, torch.device("cpu"))
+    assert start.adversary is not None
     assert state.keys() == other.keys()
-    return max(
-        float(((state[name] - other[name]).abs() / state[name].abs().clamp(min=1)).max())
-        for name in state
-        if state[name].is_floating_point()
-    )
+    shares = []
+    for prefix, network in (("generator", start.generator), ("discriminator", start.adversary.discriminator)):
+        weights = {f"{prefix}.{name}": weight.detach() for name, weight in network.named_parameters()}
+        moved, apart = (
+            torch.stack([(state[name] - there[name]).square().sum() for name in weights]).sum().sqrt()
+            for there in (weights, other)
+        )
+        shares.append(float(apart / moved))
+    return max(shares)
 
 
 @pytest.mark.parametrize("way", ["two", "one_then_two", "two_then_one"])
 def test_two_processes_compute_what_one_does_also_resumed_by_the_other_number(runs: Path, way: str) -> None:
     one, other = state_of(runs / "one"), state_of(runs / way)
-    assert any(name.startswith("discriminator.") for name in one)
-    assert any(name.startswith("averaged.") for name in one)
-    assert furthest(one, other) < TOLERANCE
+    assert distance(one, other) < TOLERANCE
+    statistics = [name for name in one if "running_" in name]
+    assert statistics
+    for name in statistics:
+        torch.testing.assert_close(other[name], one[name], rtol=1e-3, atol=1e-4)
     assert torch.equal(one["random.cpu"], other["random.cpu"]), "nothing of a checkpoint tells how many wrote it"
 
 
@@ -181,7 +193,7 @@ def test_what_two_processes_log_is_of_the_whole_batch(runs: Path) -> None:
     for expected, found in zip(one, two, strict=True):
         assert expected.keys() == found.keys()
         for name in expected.keys() - {"images_per_s"}:
-            assert found[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-4), name
+            assert found[name] == pytest.approx(expected[name], rel=TOLERANCE, abs=TOLERANCE), name
 
 
 def test_only_the_first_process_writes(runs: Path) -> None:
@@ -192,7 +204,7 @@ def test_only_the_first_process_writes(runs: Path) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_way_of_doing_it_wrong_is_far_outside_the_tolerance(runs: Path, fault: str) -> None:
-    assert furthest(state_of(runs / "brief", 8), state_of(runs / fault, 8)) > 10 * TOLERANCE
+    assert distance(state_of(runs / "brief", 8), state_of(runs / fault, 8)) > 10 * TOLERANCE
 
 
 def test_shares_of_a_batch_are_equal_and_cover_it() -> None:
