@@ -130,7 +130,7 @@ def how_it_died(code: int, who: str) -> TrainingProcessError:
     if code == -signal.SIGKILL:
         return TrainingProcessError(
             f"{who} was killed (SIGKILL); often the machine had no memory left",
-            remedy="Run it again with --resume; with less memory, add --set batch_size=1",
+            remedy="Run it again with --resume; if it is killed again, train anew with a smaller batch_size",
         )
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code} and no result"
     return TrainingProcessError(f"{who} {how}", remedy="Read its messages above, then run again with --resume")

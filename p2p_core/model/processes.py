@@ -46,9 +46,10 @@ class Processes:
         share, left = divmod(batch_size, self.count)
         if left or not share:
             fitting = max(1, round(batch_size / self.count)) * self.count
+            fewer = max(count for count in range(1, self.count) if batch_size % count == 0)
             raise ConfigError(
                 f"A batch of {batch_size} pairs cannot be shared equally by {self.count} processes",
-                remedy=f"Use --set batch_size={fitting} or another multiple of {self.count}, or --devices 1",
+                remedy=f"Use --set batch_size={fitting} or another multiple of {self.count}, or --devices {fewer}",
             )
         return range(self.rank * share, (self.rank + 1) * share)
 
@@ -133,7 +134,7 @@ def device_of(rank: int, count: int, name: str, num_gpus: int) -> str:
     if count > num_gpus:
         raise UsageError(
             f"{count} processes need as many GPUs, and torch sees {num_gpus} here",
-            remedy=f"Use --devices {max(1, num_gpus)}, look at CUDA_VISIBLE_DEVICES, or use --device cpu",
+            remedy=f"Use {f'--devices {num_gpus}' if num_gpus else '--device cpu'}, or look at CUDA_VISIBLE_DEVICES and `p2p doctor`",
         )
     return f"cuda:{rank}"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -42,8 +41,6 @@ def make_step(state: TrainingState, config: RunConfig) -> Step:
     on_gpu = next(state.generator.parameters()).device.type == "cuda"
     torch.backends.cudnn.benchmark = on_gpu  # every step has the same shapes: cuDNN tries its algorithms once
     if state.processes.count > 1:
-        if state.processes.is_first and (on_gpu or config.compile):
-            print("Several processes take ordinary steps: no CUDA graph, nothing compiled", file=sys.stderr, flush=True)
         return partial(training_step, state, config)
     stepped = _compiled(state) if config.compile else state
     if not on_gpu:

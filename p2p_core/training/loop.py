@@ -87,6 +87,8 @@ def train(
     write_json(run_dir / "config.json", config.model_dump(mode="json"))
     tracker.log_parameters(_flat(config.model_dump(mode="json")) | {"dataset_digest": run.dataset_digest})
     _begin(run, resume=resume)
+    if processes.count > 1 and (config.compile or usable_device(device).type == "cuda"):
+        print("Several processes take ordinary steps: no CUDA graph, nothing compiled", file=sys.stderr, flush=True)
     run.watch.replay(m for m in read_metrics(run_dir / "metrics.jsonl") if m["images_seen"] <= run.state.images_seen)
     resumed_from = run.state.images_seen
     _run_steps(run, progress)
