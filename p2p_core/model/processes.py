@@ -134,7 +134,7 @@ def device_of(rank: int, count: int, name: str, num_gpus: int) -> str:
     if count > num_gpus:
         raise UsageError(
             f"{count} processes need as many GPUs, and torch sees {num_gpus} here",
-            remedy=f"Use {f'--devices {num_gpus}' if num_gpus else '--device cpu'}, or look at CUDA_VISIBLE_DEVICES and `p2p doctor`",
+            remedy=f"Use {f'--devices {num_gpus}' if num_gpus else '--device cpu'}, or look at CUDA_VISIBLE_DEVICES",
         )
     return f"cuda:{rank}"
 
