@@ -7,7 +7,7 @@ tried again, the flow or its worker as a run that `automations.yaml` schedules a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from prefect import flow, task
@@ -38,13 +38,18 @@ def train_task(request: TrainRequest) -> Trained:
 def train(request: TrainRequest) -> Trained:
     """Train `request.recipe` on `request.data` and list the validation metrics as an artifact."""
     _give_up_in_the_end(request)
-    with _sole_process(run_dir_of(request)), gpu_slot(request.gpu_slot, announce) if request.gpu_slot else nullcontext():
+    with _sole_process(run_dir_of(request)), _slots(request):
         made = train_task(request)
     version = f", registered as {made.name} version {made.version}" if made.name else ""
     announce(f"{made.outcome.bundle}: {made.outcome.images_seen} images{version}")
     rows = [{"metric": name, "value": value} for name, value in sorted(made.outcome.metrics.items())]
     publish_table("training", rows, f"Validation of {request.recipe} after {made.outcome.images_seen} images{version}")
     return made
+
+
+def _slots(request: TrainRequest) -> AbstractContextManager[None]:
+    """One a process, each of which has a GPU."""
+    return gpu_slot(request.gpu_slot, announce, request.processes) if request.gpu_slot else nullcontext()
 
 
 def _give_up_in_the_end(request: TrainRequest) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "P2PError",
     "PairingError",
     "PlanError",
+    "ProcessLostError",
     "RasterError",
     "ServiceError",
     "SizeMismatchError",
@@ -116,6 +117,10 @@ class DivergenceError(P2PError):
 
 class CollapseError(P2PError):
     """A generator paints nothing any more, and its discriminator has nothing to teach it."""
+
+
+class ProcessLostError(P2PError):
+    """A process that trains together with this one is gone. What ended that one is the error to read."""
 
 
 class PlanError(P2PError):

@@ -21,6 +21,12 @@ def train(
     images: Annotated[int | None, typer.Option(min=1, help="Budget in images; the recipe's unless given.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, max=1e5, help="Let this many minutes choose the budget.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--devices", "--processes", metavar="N", min=1, max=64, help="Train on N GPUs, or in N processes on a CPU."
+        ),
+    ] = 1,
     tracking_uri: TrackingUri = None,
     experiment: Annotated[str, typer.Option(help="MLflow's experiment.")] = "p2p",
     register: Annotated[str | None, typer.Option(metavar="NAME", help="Register the bundle under this name.")] = None,
@@ -51,6 +57,7 @@ def train(
       p2p train facades --data pairs --out run --set batch_size=4 --images 20000
       p2p train facades --data pairs --out run --resume
       p2p train maps --data pairs --out run --register map2aerial
+      p2p train facades --data pairs --out run --devices 4 --set batch_size=16
     """
     from flows.stages.train import TrainRequest, train_and_register
     from p2p_core.errors import UsageError
@@ -66,6 +73,7 @@ def train(
         minutes=minutes,
         resume=resume,
         device=device,
+        processes=processes,
         tracking_uri=tracking_uri,
         experiment=experiment,
         register_as=register,

@@ -1,4 +1,4 @@
-"""A GPU slot: one of a Prefect global concurrency limit, leased, so that a crash gives it back.
+"""GPU slots: of a Prefect global concurrency limit, leased, so that a crash gives it back.
 
 Prefect's own `concurrency` stops renewing its lease after three failed attempts within seconds, and then either ends the
 training or lets another run have the same GPU. This one goes on asking, so a server may be away for most of a minute.
@@ -19,6 +19,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.exceptions import ObjectAlreadyExists
 
 from flows.services.worker import require_worker
+from p2p_core.errors import UsageError
 
 __all__ = ["gpu_slot"]
 
@@ -30,15 +31,18 @@ Say = Callable[[str], None]
 
 
 @contextmanager
-def gpu_slot(name: str, say: Say) -> Iterator[None]:
-    """Wait for a slot of the limit `name` and hold it; a limit that does not exist is made, with one slot.
+def gpu_slot(name: str, say: Say, slots: int = 1) -> Iterator[None]:
+    """Wait for `slots` slots of the limit `name` and hold them; a limit that does not exist is made, with so many.
 
     Args:
-        say: told what is waited for, and if the slot is ever lost; from another thread, too.
+        say: told what is waited for, and if the slots are ever lost; from another thread, too.
+
+    Raises:
+        UsageError: the limit has fewer slots.
     """
     with get_client(sync_client=True) as client:
-        lease = _wait_for_slot(client, name, say)
-        held = _Held(name, lease, say)
+        lease = _wait_for_slot(client, name, slots, say)
+        held = _Held(name, slots, lease, say)
         # A copy: settings and the current run are this context's.
         renewing = threading.Thread(target=contextvars.copy_context().run, args=(held.renew,), name="gpu-slot", daemon=True)
         renewing.start()
@@ -51,12 +55,12 @@ def gpu_slot(name: str, say: Say) -> Iterator[None]:
                 client.release_concurrency_slots_with_lease(held.lease)
 
 
-def _wait_for_slot(client: SyncPrefectClient, name: str, say: Say) -> UUID:
+def _wait_for_slot(client: SyncPrefectClient, name: str, slots: int, say: Say) -> UUID:
     waits = False
     while True:
         require_worker()
         with suppress(httpx.TransportError):  # the server is away: a queue of hours outlives that
-            if lease := _ask(client, name, say):
+            if lease := _ask(client, name, slots, say):
                 if waits:
                     say(f"Got a slot of `{name}`")
                 return lease
@@ -66,15 +70,16 @@ def _wait_for_slot(client: SyncPrefectClient, name: str, say: Say) -> UUID:
         time.sleep(_ASK_S)
 
 
-def _ask(client: SyncPrefectClient, name: str, say: Say) -> UUID | None:
+def _ask(client: SyncPrefectClient, name: str, slots: int, say: Say) -> UUID | None:
     """A lease; None where all slots are taken."""
     while True:
         try:
             reply = client.increment_concurrency_slots_with_lease(
-                names=[name], slots=1, mode="concurrency", lease_duration=_LEASE_S
+                names=[name], slots=slots, mode="concurrency", lease_duration=_LEASE_S
             )
         except httpx.HTTPStatusError as error:
             if error.response.status_code == httpx.codes.LOCKED:
+                _require_enough(client, name, slots)
                 return None
             raise
         given = reply.json()
@@ -82,16 +87,27 @@ def _ask(client: SyncPrefectClient, name: str, say: Say) -> UUID | None:
             return UUID(given["lease_id"])
         # Without a limit nothing is held, and Prefect says nothing.
         with suppress(ObjectAlreadyExists):
-            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=slots))
             more = f"with more GPUs, prefect gcl update {name} --limit N"
-            say(f"Made Prefect's concurrency limit `{name}` with one slot: one training at a time; {more}")
+            say(
+                f"Made Prefect's concurrency limit `{name}` with {'one slot' if slots == 1 else f'{slots} slots'}: one training at a time; {more}"
+            )
+
+
+def _require_enough(client: SyncPrefectClient, name: str, slots: int) -> None:
+    limit = client.read_global_concurrency_limit_by_name(name).limit
+    if limit < slots:
+        raise UsageError(
+            f"This training takes {slots} slots of `{name}`, which has {limit}",
+            remedy=f"Use fewer processes, or where the GPUs are there: prefect gcl update {name} --limit {slots}",
+        )
 
 
 class _Held:
     """A lease that is kept alive until `over`."""
 
-    def __init__(self, name: str, lease: UUID, say: Say) -> None:
-        self.name, self.lease, self.over = name, lease, threading.Event()
+    def __init__(self, name: str, slots: int, lease: UUID, say: Say) -> None:
+        self.name, self.slots, self.lease, self.over = name, slots, lease, threading.Event()
         self._say = say
         self._lost = False
 
@@ -110,7 +126,7 @@ class _Held:
         else:
             return
         # The server was away for longer than the lease, or forgot it when it started again.
-        lease = _ask(client, self.name, self._say)
+        lease = _ask(client, self.name, self.slots, self._say)
         if lease is not None:
             self.lease, self._lost = lease, False
         elif not self._lost:

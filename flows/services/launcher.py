@@ -27,7 +27,7 @@ from p2p_core.errors import OutputError, P2PError
 from p2p_core.files import output_errors, write_json
 from p2p_core.progress import Progress, ProgressLine
 
-__all__ = ["TrainingProcessError", "launch_training"]
+__all__ = ["TrainingProcessError", "how_it_died", "launch_training"]
 
 _LEAVE_S = 30.0
 _GRACE_S = 5.0
@@ -44,12 +44,15 @@ def images_progress(budget_images: int) -> ProgressLine:
     return ProgressLine("train", budget_images, "images")
 
 
-def _environment() -> dict[str, str]:
+def _environment(processes: int) -> dict[str, str]:
     """Threads that spin briefly before they sleep: without a limit, training stalls as soon as anything else runs beside it.
 
-    Unbuffered: what is printed is told when it is printed.
+    Several processes share the cores; torchrun would give each one core. Unbuffered: what is printed is told when it is printed.
     """
-    return {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "50000"), "PYTHONUNBUFFERED": "1"}
+    environment = {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "50000"), "PYTHONUNBUFFERED": "1"}
+    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:
+        environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
+    return environment
 
 
 def launch_training(
@@ -59,7 +62,7 @@ def launch_training(
     told: Callable[[Message], None] | None = None,
     printed: Callable[[str], None] | None = None,
 ) -> TrainingOutcome:
-    """Train in a process of its own that never outlives this one.
+    """Train in a process of its own, or `request.processes` of them together, that never outlive this one.
 
     Args:
         told: gets every message of the process.
@@ -80,10 +83,13 @@ def launch_training(
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "request.json"
         write_json(path, request.model_dump(mode="json"))
+        module, arguments = "flows.services.training_process", [str(path)]
+        if request.processes > 1:
+            module, arguments = "flows.services.training_group", [str(request.processes), str(path)]
         process = start_on_leash(
-            "flows.services.training_process",
-            [str(path)],
-            environment=_environment(),
+            module,
+            arguments,
+            environment=_environment(request.processes),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if printed else None,
         )
@@ -131,13 +137,15 @@ def _follow(
             for message in messages:
                 if isinstance(message, Advanced):
                     progress.update(message.images_seen, message.note)
+                elif isinstance(message, Failed):
+                    break  # of several processes others may not know yet
     with suppress(subprocess.TimeoutExpired):  # its result counts, however long it takes to leave
         process.wait(_LEAVE_S)
     if isinstance(message, Finished):
         return message.outcome
     if isinstance(message, Failed):
         raise _error(message)
-    raise _died(process.wait())
+    raise how_it_died(process.wait(), "The training process")
 
 
 def _messages(process: subprocess.Popen[bytes], told: Callable[[Message], None] | None) -> Iterator[Message]:
@@ -161,11 +169,12 @@ def _kinds(kind: type[P2PError]) -> Iterator[type[P2PError]]:
         yield from _kinds(sub)
 
 
-def _died(code: int) -> TrainingProcessError:
+def how_it_died(code: int, who: str) -> TrainingProcessError:
+    """`code` is the exit status as `subprocess` gives it, `who` begins the sentence."""
     if code == -signal.SIGKILL:
         return TrainingProcessError(
-            "The training process was killed (SIGKILL); often the machine had no memory left",
-            remedy="Run it again with --resume; with less memory, add --set batch_size=1",
+            f"{who} was killed (SIGKILL); often the machine had no memory left",
+            remedy="Run it again with --resume; if it is killed again, train anew with a smaller batch_size",
         )
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code} and no result"
-    return TrainingProcessError(f"The training process {how}", remedy="Read its messages above, then run again with --resume")
+    return TrainingProcessError(f"{who} {how}", remedy="Read its messages above, then run again with --resume")

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-__all__ = ["start_on_leash", "stop_process", "wear_leash"]
+__all__ = ["lead_children", "start_on_leash", "stop_process", "wear_leash"]
 
 _GRACE_S = 5.0
 
@@ -45,6 +45,13 @@ def wear_leash() -> None:
     # A duplicate, so that code which closes or replaces sys.stdin does not let go of the leash.
     leash = os.dup(0)
     threading.Thread(target=_stop_group_at_end_of, args=(leash,), name="leash", daemon=True).start()
+
+
+def lead_children() -> None:
+    """Children that this process starts from now on, by whatever means, may `wear_leash()`: standard input ends with it."""
+    leash, _held = os.pipe()  # the end that is held is not inherited: it closes with this process, however that ends
+    os.dup2(leash, 0)
+    os.close(leash)
 
 
 def _stop_group_at_end_of(leash: int) -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, BinaryIO
@@ -29,11 +30,12 @@ from flows.services.training_protocol import (
     TrainingRequest,
 )
 from p2p_core.config import replace, with_settings
-from p2p_core.errors import CheckpointError, P2PError, UsageError
+from p2p_core.errors import CheckpointError, P2PError, ProcessLostError, UsageError
 from p2p_core.files import write_json
 
 if TYPE_CHECKING:  # mlflow and torch take seconds to import; a request that is wrong is refused before
     from flows.services.mlflow_tracking import MlflowTracker, RunStatus
+    from p2p_core.model.processes import Processes
     from p2p_core.training.config import RunConfig
 
 _BUDGET = "budget.json"
@@ -70,9 +72,13 @@ def _main() -> int:
     path = Path(sys.argv[1])
     try:
         request = TrainingRequest.parse(json.loads(path.read_bytes()), where=str(path))
-        config = _begun_with(request) or _from_recipe(request)
-        with sole_training(request.run_dir):
-            messages.send(Finished(outcome=_train(request, config, messages)))
+        outcome = _take_part(request, messages)
+        if outcome is not None:
+            messages.send(Finished(outcome=outcome))
+    except ProcessLostError as error:
+        print(error, file=sys.stderr, flush=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which torchrun now sends; there is nothing more to put away
+        return error.exit_code  # what ended the other is the error to tell
     except P2PError as error:
         messages.send(Failed(error=type(error).__name__, problem=error.problem, remedy=error.remedy))
         return error.exit_code
@@ -83,14 +89,34 @@ def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     raise SystemExit(128 + number)
 
 
-def _train(request: TrainingRequest, config: RunConfig, messages: _Messages) -> TrainingOutcome:
+def _take_part(request: TrainingRequest, messages: _Messages) -> TrainingOutcome | None:
+    """What the first of the run's processes brings back; None in the others, which write nothing."""
+    from p2p_core.model.processes import joined
+    from p2p_core.training.loop import take_part
+
+    config = _begun_with(request) or _from_recipe(request)
+    writes = os.environ.get("RANK", "0") == "0"  # torchrun's name for the first
+    with sole_training(request.run_dir) if writes else nullcontext(), joined(request.processes, request.device) as joint:
+        processes, device = joint
+        processes.share_of(config.batch_size)
+        budget = _budget(request, config, device, processes)
+        config = _within(config, budget)
+        processes.require_same(config.model_dump_json(), device)  # and nothing is written before all have read
+        if processes.is_first:
+            return _train(request, config, budget, messages, device, processes)
+        take_part(config, request.data, request.run_dir, processes=processes, resume=request.resume, device=device)
+        return None
+
+
+def _train(
+    request: TrainingRequest, config: RunConfig, budget: Budget, messages: _Messages, device: str, processes: Processes
+) -> TrainingOutcome:
     from p2p_core.training.checkpoint import latest_checkpoint
     from p2p_core.training.loop import train
     from p2p_core.training.tracker import JsonLinesTracker, Tracker, Trackers
 
-    budget = _budget(request, config)
+    write_json(request.run_dir / _BUDGET, budget.model_dump())
     messages.send(Planned(budget=budget))
-    config = _within(config, budget)
     checkpoint = latest_checkpoint(request.run_dir / "checkpoints") if request.resume else None
     images_seen = int(checkpoint.name) if checkpoint else 0
     messages.update(images_seen)  # rates count from here
@@ -106,7 +132,8 @@ def _train(request: TrainingRequest, config: RunConfig, messages: _Messages) -> 
             tracker=Trackers(trackers),
             progress=messages,
             resume=request.resume,
-            device=request.device,
+            device=device,
+            processes=processes,
         )
         status = "FINISHED"
     except Exception:
@@ -157,29 +184,23 @@ def _mlflow(request: TrainingRequest) -> MlflowTracker | None:
     return tracker
 
 
-def _budget(request: TrainingRequest, config: RunConfig) -> Budget:
+def _budget(request: TrainingRequest, config: RunConfig, device: str, processes: Processes) -> Budget:
     """A budget is a number of images. Minutes choose it once; a resumed run keeps what was chosen then."""
     path = request.run_dir / _BUDGET
     if request.images is not None:
-        budget = Budget(images=request.images, chosen_by="images")
-    elif request.minutes is None:
+        return Budget(images=request.images, chosen_by="images")
+    if request.minutes is None:
         if request.resume and request.settings is None and path.exists():
             return _known_budget(path)
-        budget = Budget(images=config.budget_images, chosen_by="recipe")
-    else:
-        if request.resume and path.exists() and (known := _known_budget(path)).minutes == request.minutes:
-            return known
-        from p2p_core.training.budget import images_for_minutes
+        return Budget(images=config.budget_images, chosen_by="recipe")
+    if request.resume and path.exists() and (known := _known_budget(path)).minutes == request.minutes:
+        return known
+    from p2p_core.training.budget import images_for_minutes
 
-        timed = images_for_minutes(config, request.minutes)
-        budget = Budget(
-            images=timed.budget_images,
-            chosen_by="minutes",
-            minutes=request.minutes,
-            every_images=timed.validate_every_images,
-        )
-    write_json(path, budget.model_dump())
-    return budget
+    timed = images_for_minutes(config, request.minutes, device, processes)
+    return Budget(
+        images=timed.budget_images, chosen_by="minutes", minutes=request.minutes, every_images=timed.validate_every_images
+    )
 
 
 def _known_budget(path: Path) -> Budget:

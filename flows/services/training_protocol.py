@@ -33,6 +33,7 @@ class TrainingRequest(Config):
         settings: `key=value` over the recipe, as `--set` takes them; None, with `resume`: those the run began with.
         images, minutes: the budget; at most one of them. Neither takes the recipe's, or with `settings` None the run's.
         resume: go on from the newest checkpoint in `run_dir`, if there is one.
+        processes: so many train together, by torchrun on this machine: each on a GPU of its own, or all on the CPU.
         tracking_uri: an MLflow address; None keeps the run's numbers in `run_dir` alone.
     """
 
@@ -44,6 +45,7 @@ class TrainingRequest(Config):
     minutes: float | None = Field(None, gt=0)
     resume: bool = False
     device: str = "auto"
+    processes: int = Field(1, ge=1, le=64)
     tracking_uri: str | None = None
     experiment: str = "p2p"
 

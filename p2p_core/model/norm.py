@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from p2p_core.errors import ConfigError
+from p2p_core.model.processes import OfWholeBatch
 
 __all__ = ["NORM_MODES", "BatchNorm", "NormMode", "norms_of", "reset_running_statistics", "set_norm_mode"]
 
@@ -23,8 +24,11 @@ NormMode = Literal["frozen", "instance"]
 NORM_MODES: tuple[NormMode, ...] = get_args(NormMode)
 
 
-class BatchNorm(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` in training; in `eval()` as `mode` says. Scale starts at N(1, 0.02) (paper, section 6.2)."""
+class BatchNorm(OfWholeBatch, nn.BatchNorm2d):
+    """`nn.BatchNorm2d` in training, over the whole batch however many processes share it; in `eval()` as `mode` says.
+
+    Scale starts at N(1, 0.02) (paper, section 6.2).
+    """
 
     mode: NormMode = "frozen"
 
@@ -33,9 +37,32 @@ class BatchNorm(nn.BatchNorm2d):
         nn.init.normal_(self.weight, 1.0, 0.02)
 
     def forward(self, features_NCHW: Tensor) -> Tensor:
+        if self.training and self.processes.count > 1:
+            return self._over_shared_batch(features_NCHW)
         if self.training or self.mode == "frozen":
             return super().forward(features_NCHW)
         return F.instance_norm(features_NCHW, weight=self.weight, bias=self.bias, use_input_stats=True, eps=self.eps)
+
+    def _over_shared_batch(self, features_NCHW: Tensor) -> Tensor:
+        """As `nn.BatchNorm2d` of the whole batch: its mean and variance are means of the processes' equal shares."""
+        values_NCHW = features_NCHW.float()
+        mean_C = self.processes.mean(values_NCHW.mean((0, 2, 3)))
+        centred_NCHW = values_NCHW - mean_C.view(1, -1, 1, 1)
+        variance_C = self.processes.mean(centred_NCHW.square().mean((0, 2, 3)))
+        self._remember(mean_C, variance_C, num_values=values_NCHW[:, 0].numel() * self.processes.count)
+        gain_C = self.weight * (variance_C + self.eps).rsqrt()
+        normed_NCHW = centred_NCHW * gain_C.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        return normed_NCHW.to(features_NCHW.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean_C: Tensor, variance_C: Tensor, num_values: int) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None, "plain averages are taken by one process alone"
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean_C, self.momentum)
+        self.running_var.lerp_(variance_C * (num_values / (num_values - 1)), self.momentum)
 
 
 def norms_of(module: nn.Module) -> Iterator[BatchNorm]:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from p2p_core.config import Config
+from p2p_core.model.dropout import Dropout
 from p2p_core.model.initialisation import Initialisation, initialise, scale_output_layer
 from p2p_core.model.norm import BatchNorm
 from p2p_core.model.resize_conv import ResizeConv
@@ -176,7 +177,7 @@ def _up(config: UNetConfig, level: int) -> nn.Sequential:
         return nn.Sequential(*layers, nn.ReLU() if config.detail_width else nn.Tanh())
     layers += _norm(config, target)
     if config.dropout > 0 and config.depth - level in config.dropout_levels:
-        layers.append(nn.Dropout(config.dropout))
+        layers.append(Dropout(config.dropout))
     return nn.Sequential(*layers)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from p2p_core.encodings import Encoding
 from p2p_core.errors import StoreError
+from p2p_core.model.processes import ALONE, Processes
 from p2p_core.training.config import AugmentConfig
 
 __all__ = ["Batch", "Batches", "ResidentPairs"]
@@ -108,8 +109,9 @@ class Batches:
         self._epoch = -1
         self._order = np.empty(0, dtype=np.int64)
 
-    def at(self, images_seen: int) -> Batch:
-        positions = range(images_seen, images_seen + self.batch_size)
+    def at(self, images_seen: int, processes: Processes = ALONE) -> Batch:
+        """This process' rows of the batch that one process would see whole."""
+        positions = [images_seen + row for row in processes.share_of(self.batch_size)]
         chosen = [self._pair_at(p) for p in positions]
         draws = [self._draw(p) for p in positions]
         source, target = self.pairs.encodings

@@ -18,6 +18,7 @@ from p2p_core.files import write_json
 from p2p_core.inference.bundle import BundleSpec, save_bundle
 from p2p_core.model.device import usable_device
 from p2p_core.model.norm import NORM_MODES
+from p2p_core.model.processes import ALONE, Processes, alone
 from p2p_core.pairstore.reader import PairStore
 from p2p_core.progress import Progress
 from p2p_core.training.alarms import Alarm, Watch, stopped_by
@@ -28,11 +29,11 @@ from p2p_core.training.data import Batches, ResidentPairs
 from p2p_core.training.fast_step import make_step
 from p2p_core.training.result import TrainingResult
 from p2p_core.training.statistics import estimate_running_statistics
-from p2p_core.training.step import TrainingState, make_state
-from p2p_core.training.tracker import Tracker, read_metrics
+from p2p_core.training.step import TrainingState, make_state, set_learning_rate
+from p2p_core.training.tracker import Tracker, Trackers, read_metrics
 from p2p_core.training.validation import Validation
 
-__all__ = ["train"]
+__all__ = ["take_part", "train"]
 
 _STATISTICS_IMAGES = 512
 _GATE_PAIRS = 8
@@ -51,6 +52,10 @@ class _Run:
     state: TrainingState
     watch: Watch
 
+    @property
+    def processes(self) -> Processes:
+        return self.state.processes
+
 
 def train(
     config: RunConfig,
@@ -61,27 +66,30 @@ def train(
     progress: Progress,
     resume: bool = False,
     device: str = "auto",
+    processes: Processes = ALONE,
 ) -> TrainingResult:
     """Train `config` on the store at `data`; leaves `run_dir/bundle`, sheets, checkpoints and `result.json`.
 
     Args:
         resume: go on from the newest checkpoint in `run_dir`, if there is one.
         device: `auto` takes CUDA where there is one.
+        processes: those that share the run's batches. This is the first of them; the others `take_part`.
 
     Raises:
-        ConfigError: the store's encodings do not fit the networks.
+        ConfigError: the store's encodings do not fit the networks, or the batch cannot be shared by so many processes.
         UsageError: this machine has no such device.
         CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
         DivergenceError: a loss is not a number; the last checkpoint is intact.
+        ProcessLostError: another process is gone; the last checkpoint is intact.
     """
     started_s = time.monotonic()
-    run = _prepare(config, data, run_dir, tracker, usable_device(device))
+    run = _prepare(config, data, run_dir, tracker, usable_device(device), processes)
     write_json(run_dir / "config.json", config.model_dump(mode="json"))
     tracker.log_parameters(_flat(config.model_dump(mode="json")) | {"dataset_digest": run.dataset_digest})
-    checkpoint = latest_checkpoint(run_dir / "checkpoints") if resume else None
-    if checkpoint is not None:
-        load_checkpoint(checkpoint, run.state, config, run.dataset_digest)
-        run.watch.replay(m for m in read_metrics(run_dir / "metrics.jsonl") if m["images_seen"] <= run.state.images_seen)
+    _begin(run, resume=resume)
+    if processes.count > 1 and (config.compile or usable_device(device).type == "cuda"):
+        print("Several processes take ordinary steps: no CUDA graph, nothing compiled", file=sys.stderr, flush=True)
+    run.watch.replay(m for m in read_metrics(run_dir / "metrics.jsonl") if m["images_seen"] <= run.state.images_seen)
     resumed_from = run.state.images_seen
     _run_steps(run, progress)
     result = _finish(run, data, resumed_from, time.monotonic() - started_s)
@@ -89,7 +97,25 @@ def train(
     return result
 
 
-def _prepare(config: RunConfig, data: Path, run_dir: Path, tracker: Tracker, device: torch.device) -> _Run:
+def take_part(config: RunConfig, data: Path, run_dir: Path, *, processes: Processes, resume: bool, device: str) -> None:
+    """What every process but the first does for the run that the first one's `train` leads: its share of every step.
+
+    Arguments and errors are those of `train`. Writes nothing.
+    """
+    run = _prepare(config, data, run_dir, Trackers([]), usable_device(device), processes)
+    _begin(run, resume=resume)
+    _run_steps(run, _Unseen())
+
+
+class _Unseen:
+    """Progress that the first process tells."""
+
+    def update(self, done: int, note: str = "") -> None: ...
+
+
+def _prepare(
+    config: RunConfig, data: Path, run_dir: Path, tracker: Tracker, device: torch.device, processes: Processes
+) -> _Run:
     store = PairStore.open(data)
     source, target = encoding(store.manifest.input_encoding), encoding(store.manifest.target_encoding)
     _require_widths(config, source, target, data)
@@ -99,8 +125,17 @@ def _prepare(config: RunConfig, data: Path, run_dir: Path, tracker: Tracker, dev
     batches = Batches(pairs, config.augment, config.batch_size, config.seed, times)
     validation = Validation(*store.split("val").read_cores(), (source, target), config.augment.crop_px, run_dir / "sheets")
     watch = Watch(validation.start_l1(), validation.affine_l1(input_NHWC, target_NHWC))
-    state = make_state(config, device)
+    state = make_state(config, device, processes)
     return _Run(config, store.manifest.digest, run_dir, batches, validation, tracker, state, watch)
+
+
+def _begin(run: _Run, *, resume: bool) -> None:
+    """From the newest checkpoint, if there is one: the same in every process, before the first of them writes another."""
+    checkpoint = latest_checkpoint(run.run_dir / "checkpoints") if resume else None
+    if checkpoint is not None:
+        load_checkpoint(checkpoint, run.state, run.config, run.dataset_digest)
+    beginning = f"{run.dataset_digest} {run.state.images_seen} {run.config.model_dump_json()}"
+    run.processes.require_same(beginning, next(run.state.generator.parameters()).device)
 
 
 def _require_widths(config: RunConfig, source: Encoding, target: Encoding, data: Path) -> None:
@@ -134,17 +169,20 @@ def _run_steps(run: _Run, progress: Progress) -> None:
     logged_at, logged_s = state.images_seen, time.monotonic()
     while state.images_seen < config.budget_images:
         before = state.images_seen
-        _set_learning_rate(state, config)
-        batch = run.batches.at(before)
+        set_learning_rate(state, config)
+        batch = run.batches.at(before, run.processes)
         losses = step(batch)
         totals = {name: totals.get(name, 0) + loss for name, loss in losses.items()}
         state.images_seen = batch.images_seen
         if _crossed(config.log_every_images, before, state.images_seen):
             steps = (state.images_seen - logged_at) // config.batch_size
             rate = (state.images_seen - logged_at) / (time.monotonic() - logged_s)
+            run.processes.average_(list(totals.values()))
             metrics = _log_losses(run, {name: float(total) / steps for name, total in totals.items()}, rate)
             progress.update(state.images_seen, f"L1 {metrics['generator_l1']:.1f}")
             totals, logged_at, logged_s = {}, state.images_seen, time.monotonic()
+        if not run.processes.is_first:
+            continue
         paused_s = time.monotonic()
         alarm = _validate(run) if _crossed(config.validate_every_images, before, state.images_seen) else None
         is_best = run.watch.best_images_seen == state.images_seen
@@ -154,25 +192,13 @@ def _run_steps(run: _Run, progress: Progress) -> None:
             _sound(run, alarm)
         logged_s += time.monotonic() - paused_s  # the rate is that of the steps alone
     progress.update(config.budget_images)
-    _checkpoint(run)
+    if run.processes.is_first:
+        _checkpoint(run)
 
 
 def _crossed(every: int, before: int, now: int) -> bool:
     """Whether a multiple of `every` images lies in (before, now]."""
     return every > 0 and now // every > before // every
-
-
-def _set_learning_rate(state: TrainingState, config: RunConfig) -> None:
-    options = config.optimiser
-    if options.decay_from >= 1 and not options.warm_up_images:
-        return
-    after_step = state.images_seen + config.batch_size  # the first step of a warm-up is small, not nothing
-    rate = options.learning_rate_at(state.images_seen / config.budget_images) * options.warm_up_at(after_step)
-    shares = [(state.generator_optimiser, 1.0)]
-    shares += [(state.adversary.optimiser, options.discriminator_share)] if state.adversary is not None else []
-    for optimiser, share in shares:
-        for group in optimiser.param_groups:
-            group["lr"].fill_(rate * share)
 
 
 def _log_losses(run: _Run, means: Mapping[str, float], images_per_s: float) -> dict[str, float]:
@@ -197,8 +223,9 @@ def _checkpoint(run: _Run) -> None:
 def _validate(run: _Run) -> Alarm | None:
     """Between statistics estimates only `instance` norm is meaningful: running statistics trail the weights."""
     generator = run.state.model(run.config)
-    scores = run.validation.score(generator, "instance")
-    scores |= run.validation.dropout_diversity(generator, "instance")
+    with alone(generator):
+        scores = run.validation.score(generator, "instance")
+        scores |= run.validation.dropout_diversity(generator, "instance")
     metrics = {f"val_{name.removeprefix('instance_')}": value for name, value in scores.items()}
     run.tracker.log_metrics(metrics, run.state.images_seen)
     sheet = run.validation.save_sheet(generator, "instance", run.state.images_seen)
@@ -220,7 +247,8 @@ def _sound(run: _Run, alarm: Alarm) -> None:
 def _finish(run: _Run, data: Path, resumed_from: int, elapsed_s: float) -> TrainingResult:
     config, state = run.config, run.state
     generator = state.model(config)
-    estimate_running_statistics(generator, run.batches, min(_STATISTICS_IMAGES, config.budget_images))
+    with alone(generator):
+        estimate_running_statistics(generator, run.batches, min(_STATISTICS_IMAGES, config.budget_images))
     metrics: dict[str, float] = {}
     for norm in NORM_MODES:
         metrics |= run.validation.score(generator, norm)

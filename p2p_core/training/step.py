@@ -11,10 +11,11 @@ from torch import Tensor
 from p2p_core.model.discriminator import PatchGAN
 from p2p_core.model.generator import Generator, make_generator
 from p2p_core.model.losses import Adversarial, adversarial_loss, discriminator_loss, reconstruction_loss
+from p2p_core.model.processes import ALONE, Processes, share_batches
 from p2p_core.training.config import OptimiserConfig, RunConfig
 from p2p_core.training.data import Batch
 
-__all__ = ["Adversary", "TrainingState", "make_state", "training_step"]
+__all__ = ["Adversary", "TrainingState", "make_state", "set_learning_rate", "training_step"]
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -29,33 +30,37 @@ class Adversary:
 
 @dataclass
 class TrainingState:
-    """What a run changes as it goes. Without an adversarial term in the objective there is no adversary."""
+    """What a run changes as it goes, equal in all its processes. Without an adversarial objective there is no adversary."""
 
     generator: Generator
     averaged: Generator
     generator_optimiser: torch.optim.Adam
     adversary: Adversary | None
     images_seen: int = 0
+    processes: Processes = ALONE
 
     def model(self, config: RunConfig) -> Generator:
         """The generator that leaves the run: the averaged weights where the run averages, else the last."""
         return self.averaged if config.ema_images else self.generator
 
 
-def make_state(config: RunConfig, device: torch.device) -> TrainingState:
-    """Networks and optimisers at the start of a run; the seed decides every weight."""
+def make_state(config: RunConfig, device: torch.device, processes: Processes = ALONE) -> TrainingState:
+    """Networks and optimisers at the start of a run; the seed decides every weight, the same in all processes."""
     torch.manual_seed(config.seed)
     options = config.optimiser
     generator = _on(make_generator(config.generator), device)
+    share_batches(generator, processes)
     adversary = None
     if config.is_adversarial:
         discriminator = _on(PatchGAN(config.discriminator), device)
+        share_batches(discriminator, processes)
         rate = options.learning_rate * options.discriminator_share
         adversary = Adversary(discriminator, _adam(discriminator, options, rate, device))
     averaged = _on(make_generator(config.generator), device)
     averaged.load_state_dict(generator.state_dict())
     averaged.requires_grad_(False)
-    return TrainingState(generator, averaged, _adam(generator, options, options.learning_rate, device), adversary)
+    optimiser = _adam(generator, options, options.learning_rate, device)
+    return TrainingState(generator, averaged, optimiser, adversary, processes=processes)
 
 
 def _on(module: Network, device: torch.device) -> Network:
@@ -74,26 +79,44 @@ def _adam(module: torch.nn.Module, options: OptimiserConfig, learning_rate: floa
     )
 
 
+def set_learning_rate(state: TrainingState, config: RunConfig) -> None:
+    """That of the next step, in both optimisers."""
+    options = config.optimiser
+    if options.decay_from >= 1 and not options.warm_up_images:
+        return
+    after_step = state.images_seen + config.batch_size  # the first step of a warm-up is small, not nothing
+    rate = options.learning_rate_at(state.images_seen / config.budget_images) * options.warm_up_at(after_step)
+    shares = [(state.generator_optimiser, 1.0)]
+    shares += [(state.adversary.optimiser, options.discriminator_share)] if state.adversary is not None else []
+    for optimiser, share in shares:
+        for group in optimiser.param_groups:
+            group["lr"].fill_(rate * share)
+
+
 def training_step(state: TrainingState, config: RunConfig, batch: Batch) -> dict[str, Tensor]:
-    """Update the networks with one batch. Returns scalar losses, gradient norms and D's accuracies, still on the device."""
+    """Update the networks with one batch. Returns scalar losses, gradient norms and D's accuracies, still on the device.
+
+    With several processes `batch` is this one's rows, and losses and accuracies are theirs; gradients, their norms and what
+    becomes of the networks are the whole batch's.
+    """
     with _autocast(config, batch):
         generated_NCHW = state.generator(batch.input_NCHW)
     losses: dict[str, Tensor] = {}
-    if state.adversary is not None and config.objective.adversarial != "none":
-        losses |= _discriminator_step(state.adversary, config, batch, generated_NCHW.detach(), config.objective.adversarial)
+    if state.adversary is not None and (kind := config.objective.adversarial) != "none":
+        losses |= _discriminator_step(state.adversary, config, batch, generated_NCHW.detach(), kind, state.processes)
     losses |= _generator_step(state, config, batch, generated_NCHW)
     _average(state, config)
     return losses
 
 
 def _discriminator_step(
-    adversary: Adversary, config: RunConfig, batch: Batch, generated_NCHW: Tensor, kind: Adversarial
+    adversary: Adversary, config: RunConfig, batch: Batch, generated_NCHW: Tensor, kind: Adversarial, processes: Processes
 ) -> dict[str, Tensor]:
     with _autocast(config, batch):
         real_logits = adversary.discriminator(batch.input_NCHW, batch.target_NCHW)
         generated_logits = adversary.discriminator(batch.input_NCHW, generated_NCHW)
         loss = discriminator_loss(real_logits.float(), generated_logits.float(), kind)
-    gradient_norm = _update(adversary.optimiser, loss, config)
+    gradient_norm = _update(adversary.optimiser, loss, config, processes)
     undecided = 0.5 if kind == "least_squares" else 0.0  # logits of cross-entropy, but least squares pull towards 0 and 1
     return {
         "discriminator_loss": loss.detach(),
@@ -121,7 +144,7 @@ def _generator_step(state: TrainingState, config: RunConfig, batch: Batch, gener
         losses[f"generator_{objective.reconstruction}"] = reconstruction.detach()
     if "generator_l1" not in losses:
         losses["generator_l1"] = reconstruction_loss(generated_NCHW.detach().float(), batch.target_NCHW, "l1")
-    losses["generator_gradient_norm"] = _update(state.generator_optimiser, total, config)
+    losses["generator_gradient_norm"] = _update(state.generator_optimiser, total, config, state.processes)
     if state.adversary is not None:
         state.adversary.discriminator.requires_grad_(True)
     return losses
@@ -132,12 +155,14 @@ def _autocast(config: RunConfig, batch: Batch) -> torch.autocast:
     return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16", cache_enabled=False)
 
 
-def _update(optimiser: torch.optim.Adam, loss: Tensor, config: RunConfig) -> Tensor:
-    """The norm of the gradients as they came, before any scaling down."""
+def _update(optimiser: torch.optim.Adam, loss: Tensor, config: RunConfig, processes: Processes) -> Tensor:
+    """The norm of the whole batch's gradients as they came, before any scaling down."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     parameters = optimiser.param_groups[0]["params"]
-    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    processes.average_(gradients)
+    norm = torch.nn.utils.get_total_norm(gradients)
     if config.optimiser.max_gradient_norm:
         torch.nn.utils.clip_grads_with_norm_(parameters, config.optimiser.max_gradient_norm, norm)
     optimiser.step()

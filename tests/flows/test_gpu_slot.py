@@ -15,6 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from flows.services import gpu_slot as module
 from flows.services.gpu_slot import gpu_slot
+from p2p_core.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -43,6 +44,14 @@ def test_a_limit_that_does_not_exist_is_made_with_one_slot_which_is_given_back(c
         pass
     assert len(said) == 1
     assert "prefect gcl update made --limit N" in said[0]
+
+
+def test_a_training_in_several_processes_takes_a_slot_for_each(client: SyncPrefectClient) -> None:
+    with gpu_slot("pair", print, 2):
+        limit = client.read_global_concurrency_limit_by_name("pair")
+        assert (limit.limit, limit.active_slots) == (2, 2)
+    with pytest.raises(UsageError, match="takes 3 slots of `pair`, which has 2"), gpu_slot("pair", print, 3):
+        pass
 
 
 def test_a_second_training_waits_for_the_first_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
