@@ -79,8 +79,9 @@ def _ask(client: SyncPrefectClient, name: str, slots: int, say: Say) -> UUID | N
             )
         except httpx.HTTPStatusError as error:
             if error.response.status_code == httpx.codes.LOCKED:
-                _require_enough(client, name, slots)
                 return None
+            if error.response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+                _require_enough(client, name, slots)
             raise
         given = reply.json()
         if given["limits"]:
@@ -88,10 +89,8 @@ def _ask(client: SyncPrefectClient, name: str, slots: int, say: Say) -> UUID | N
         # Without a limit nothing is held, and Prefect says nothing.
         with suppress(ObjectAlreadyExists):
             client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=slots))
-            more = f"with more GPUs, prefect gcl update {name} --limit N"
-            say(
-                f"Made Prefect's concurrency limit `{name}` with {'one slot' if slots == 1 else f'{slots} slots'}: one training at a time; {more}"
-            )
+            made = "one slot: one training at a time" if slots == 1 else f"{slots} slots"
+            say(f"Made Prefect's concurrency limit `{name}` with {made}; with more GPUs, prefect gcl update {name} --limit N")
 
 
 def _require_enough(client: SyncPrefectClient, name: str, slots: int) -> None:

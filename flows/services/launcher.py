@@ -47,7 +47,7 @@ def images_progress(budget_images: int) -> ProgressLine:
 def _environment(processes: int) -> dict[str, str]:
     """Threads that spin briefly before they sleep: without a limit, training stalls as soon as anything else runs beside it.
 
-    Several processes share the cores; torchrun would give each one core. Unbuffered: what is printed is told when it is printed.
+    Several processes share the cores; torchrun would give each one core. Unbuffered: what is printed is told at once.
     """
     environment = {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "50000"), "PYTHONUNBUFFERED": "1"}
     if processes > 1 and "OMP_NUM_THREADS" not in os.environ:

@@ -75,15 +75,15 @@ def test_a_second_training_waits_for_the_first_and_says_so(monkeypatch: pytest.M
 
 def test_a_lease_that_ended_while_the_server_was_away_is_taken_again_or_its_loss_told(client: SyncPrefectClient) -> None:
     said: list[str] = []
-    lease = module._ask(client, "away", lambda _: None)
+    lease = module._ask(client, "away", 1, lambda _: None)
     assert lease is not None
-    held = module._Held("away", lease, said.append)
+    held = module._Held("away", 1, lease, said.append)
     client.release_concurrency_slots_with_lease(lease)
     held._renew_once(client)
     assert held.lease != lease
     assert client.read_global_concurrency_limit_by_name("away").active_slots == 1
     client.release_concurrency_slots_with_lease(held.lease)
-    assert module._ask(client, "away", said.append) is not None  # another run was faster
+    assert module._ask(client, "away", 1, said.append) is not None  # another run was faster
     held._renew_once(client)
     held._renew_once(client)
     assert [line.split(":")[0] for line in said] == ["Warning"]
