@@ -7,12 +7,12 @@ whatever was reused. Settled buckets are written beside the built ones, from the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from p2p_core.errors import EmptySourceError
 from p2p_core.executor import Executor
 from p2p_core.pairstore.layout import ROLES, SPLITS, shard_path
 from p2p_core.pairstore.schema import PairRecord, RejectedRecord, Settlement, assigned_table
-from p2p_core.pairstore.shards import decode_pair
+from p2p_core.pairstore.shards import read_pair
 from p2p_core.pairstore.writer import BucketCommit, BucketWriter, link_bucket, read_bucket
 from preprocessing.buckets import BucketTask, add_pair, build_bucket, reject_item
 from preprocessing.grouping import group_of
@@ -143,7 +143,7 @@ def _write_settled(task: _SettleTask, commit: BucketCommit) -> None:
         for record in commit.rejected:
             writer.reject(record)
         records = {record.pair_id: record for record in commit.pairs}
-        pixels = _BuiltPixels(built)
+        pixels = _BuiltPixels(built, commit.files)
         shown: Counter[str] = Counter()
         for assigned in commit.assigned:
             pair = pixels.pair(records[assigned.pair_id])
@@ -160,13 +160,13 @@ def _write_settled(task: _SettleTask, commit: BucketCommit) -> None:
 
 
 class _BuiltPixels:
-    """Reads the pairs of a built bucket, in the order they were written, each shard once. Only the one asked for is decoded."""
+    """Reads the pairs of a built bucket. Only the one asked for is decoded."""
 
-    def __init__(self, task: BucketTask) -> None:
-        self._task = task
+    def __init__(self, task: BucketTask, files: Container[str]) -> None:
+        """`files`: the bucket's; a shard of nothing but 0 has none."""
+        self._task, self._files = task, files
         encodings = task.builder.input_encoding, task.builder.target_encoding
         self._encodings = dict(zip(ROLES, map(encoding, encodings), strict=True))
-        self._shard = lru_cache(maxsize=len(ROLES) * len(SPLITS))(self._read_shard)
 
     def pair(self, record: PairRecord) -> Pair:
         """As the builder gave it."""
@@ -178,8 +178,7 @@ class _BuiltPixels:
         pairs_per_shard, own = self._task.layout.pairs_per_shard, self._encodings[role]
         shard, place = divmod(record.slot, pairs_per_shard)
         shape = (*self._task.builder.size_px(), own.bands)
-        return decode_pair(self._shard(record.split, role, shard), place, shape, pairs_per_shard, own.dtype)
-
-    def _read_shard(self, split: str, role: str, shard: int) -> bytes | None:
-        path = self._task.root / shard_path(split, role, shard)
-        return path.read_bytes() if path.exists() else None  # a shard of nothing but 0 has no file
+        name = shard_path(record.split, role, shard)
+        if name not in self._files:
+            return np.zeros(shape, own.dtype)
+        return read_pair(self._task.root / name, place, shape, pairs_per_shard, own.dtype)

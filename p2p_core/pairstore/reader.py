@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from zarr.storage import LocalStore
 
 from p2p_core.errors import StoreError
 from p2p_core.files import sha256_bytes
-from p2p_core.pairstore.layout import ROLES, SPLITS, array_path
+from p2p_core.pairstore.layout import ROLES, SPLITS, array_path, shard_path
 from p2p_core.pairstore.manifest import Manifest, read_manifest
 from p2p_core.pairstore.schema import (
     PAIRS_TABLE,
@@ -26,6 +29,7 @@ from p2p_core.pairstore.schema import (
     rejected_from_parquet,
     sources_from_parquet,
 )
+from p2p_core.pairstore.shards import read_pair
 from p2p_core.pairstore.versions import VERSIONS, current_version, is_version, named_version
 
 __all__ = ["PairSplit", "PairStore"]
@@ -97,7 +101,8 @@ class PairStore:
             )
         records = tuple(record for record in self.pairs if record.split == name)
         layout, jitter_px = self.manifest.layout, self.manifest.jitter_px
-        return PairSplit(self.version_path, name, records, layout.pairs_per_shard, jitter_px)
+        shards = frozenset(file for file in self.manifest.files if file.startswith(f"{name}/"))
+        return PairSplit(self.version_path, name, records, layout.pairs_per_shard, jitter_px, shards)
 
 
 _REBUILD = "Run `p2p verify` on the store to see every bad file, then the same build again: it makes them anew"
@@ -117,26 +122,50 @@ class PairSplit:
     """The pairs of one split. Safe to use from several threads and, reopened on demand, from worker processes."""
 
     def __init__(
-        self, version_path: Path, name: str, records: tuple[PairRecord, ...], pairs_per_shard: int, jitter_px: int
+        self,
+        version_path: Path,
+        name: str,
+        records: tuple[PairRecord, ...],
+        pairs_per_shard: int,
+        jitter_px: int,
+        shards: frozenset[str],
     ) -> None:
+        """`shards`: the paths of those that have a file; where all pixels are 0 there is none."""
         self.name, self.records, self.jitter_px = name, records, jitter_px
-        self._version_path, self._pairs_per_shard = version_path, pairs_per_shard
+        self._version_path, self._pairs_per_shard, self._shards = version_path, pairs_per_shard, shards
         self._arrays = {role: _open_array(version_path / array_path(name, role)) for role in ROLES}
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PairSplit, (self._version_path, self.name, self.records, self._pairs_per_shard, self.jitter_px)
+        return PairSplit, (
+            self._version_path,
+            self.name,
+            self.records,
+            self._pairs_per_shard,
+            self.jitter_px,
+            self._shards,
+        )
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(height, width) of every pair, with its room for jitter."""
+        height_px, width_px = self._arrays[ROLES[0]].shape[1:3]
+        return height_px, width_px
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all pixels of both halves, in memory."""
+        return len(self) * sum(math.prod(array.shape[1:]) * array.dtype.itemsize for array in self._arrays.values())
 
     def read(self, i: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Pair `i` in 0..len-1 as (input_HWC, target_HWC).
+        """Pair `i` in 0..len-1 as (input_HWC, target_HWC). Nothing but its own bytes is read.
 
         Raises:
             StoreError: the bytes on disk cannot be decoded.
         """
-        slot = self.records[i].slot
-        input_HWC, target_HWC = (self._decode(role, slot) for role in ROLES)
+        input_HWC, target_HWC = (self._read_half(i, role) for role in ROLES)
         return input_HWC, target_HWC
 
     def read_all(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -144,14 +173,35 @@ class PairSplit:
         input_NHWC, target_NHWC = (self._read_whole(role) for role in ROLES)
         return input_NHWC, target_NHWC
 
+    def read_spread(self, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """As `read_all`, of `count` pairs, evenly spread; of all where there are no more."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, min(len(self), count)).astype(int))
+        halves = zip(*(self.read(i) for i in chosen), strict=True)
+        input_NHWC, target_NHWC = (np.stack(half) for half in halves)
+        return input_NHWC, target_NHWC
+
     def read_cores(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """As `read_all`, without the pairs' room for jitter: their middle, which validation and evaluation see."""
+        return self._cores(self.read_all())
+
+    def read_spread_cores(self, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """As `read_spread`, without the pairs' room for jitter."""
+        return self._cores(self.read_spread(count))
+
+    def _cores(self, halves: tuple[NDArray[Any], NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
         before, after = self.jitter_px // 2, self.jitter_px - self.jitter_px // 2
         input_NHWC, target_NHWC = (
-            whole_NHWC[:, before : whole_NHWC.shape[1] - after, before : whole_NHWC.shape[2] - after]
-            for whole_NHWC in self.read_all()
+            whole_NHWC[:, before : whole_NHWC.shape[1] - after, before : whole_NHWC.shape[2] - after] for whole_NHWC in halves
         )
         return input_NHWC, target_NHWC
+
+    def _read_half(self, i: int, role: str) -> NDArray[Any]:
+        shard, place = divmod(self.records[i].slot, self._pairs_per_shard)
+        name, array = shard_path(self.name, role, shard), self._arrays[role]
+        if name not in self._shards:
+            return np.zeros(array.shape[1:], array.dtype)
+        with self._decoding(role, self.records[i].slot):
+            return read_pair(self._version_path / name, place, array.shape[1:], self._pairs_per_shard, array.dtype)
 
     def _read_whole(self, role: str) -> NDArray[Any]:
         slots = np.array([record.slot for record in self.records])
@@ -160,12 +210,15 @@ class PairSplit:
         for shard in np.unique(shards):
             chosen = shards == shard
             first, last = int(slots[chosen].min()), int(slots[chosen].max())  # reading empty slots takes time too
-            whole_NHWC[chosen] = self._decode(role, slice(first, last + 1))[slots[chosen] - first]
+            with self._decoding(role, slice(first, last + 1)):
+                part_NHWC = np.asarray(self._arrays[role][first : last + 1])
+            whole_NHWC[chosen] = part_NHWC[slots[chosen] - first]
         return whole_NHWC
 
-    def _decode(self, role: str, slots: int | slice) -> NDArray[Any]:
+    @contextmanager
+    def _decoding(self, role: str, slots: int | slice) -> Iterator[None]:
         try:
-            return np.asarray(self._arrays[role][slots])
+            yield
         except (ValueError, RuntimeError, OSError) as error:  # checksums of Zarr and zstd, and the disk's own
             place = self._version_path / array_path(self.name, role)
             raise StoreError(f"{place} cannot be decoded at slot {slots}: {error}", remedy=_REBUILD) from error

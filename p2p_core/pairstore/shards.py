@@ -9,7 +9,10 @@ and linked from one version to the next. Legend: N slots, H W pixels, C bands.
 
 from __future__ import annotations
 
+import os
+import struct
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -24,7 +27,7 @@ from zarr.storage import MemoryStore
 from p2p_core.encodings import Encoding
 from p2p_core.pairstore.layout import ROLES, SPLITS, array_path
 
-__all__ = ["decode_pair", "encode_chunk", "encode_shard", "metadata_documents"]
+__all__ = ["encode_chunk", "encode_shard", "metadata_documents", "read_pair"]
 
 _LEVEL = 1
 # The checksum costs nothing measurable and turns a flipped byte into an error instead of a picture with noise in it.
@@ -61,16 +64,25 @@ def encode_shard(chunks: Sequence[bytes | None], pairs_per_shard: int) -> bytes 
     return b"".join([*filter(None, chunks), packed, google_crc32c.value(packed).to_bytes(_CRC_BYTES, "little")])
 
 
-def decode_pair(
-    shard: bytes | None, place: int, pair_shape: tuple[int, int, int], pairs_per_shard: int, dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """The half of a pair at `place` in what `encode_shard` made; 0 where it is absent. The other pairs stay compressed."""
+def read_pair(shard: Path, place: int, pair_shape: tuple[int, ...], pairs_per_shard: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The half of a pair at `place` in a file of what `encode_shard` made; 0 where it is absent. Nothing else is read.
+
+    Through Zarr the same takes 2 ms more.
+
+    Raises:
+        OSError: the file is not there or cannot be read.
+        ValueError, RuntimeError: its bytes are damaged.
+    """
     pixels_HWC = np.zeros(pair_shape, dtype)
-    if shard is not None:
-        index = np.frombuffer(shard[-_CRC_BYTES - 16 * pairs_per_shard : -_CRC_BYTES], "<u8").reshape(pairs_per_shard, 2)
-        offset, size_bytes = map(int, index[place])
+    with shard.open("rb", buffering=0) as file:
+        file.seek(-16 * pairs_per_shard - _CRC_BYTES, os.SEEK_END)
+        packed, checksum = file.read(16 * pairs_per_shard), file.read(_CRC_BYTES)
+        if google_crc32c.value(packed) != int.from_bytes(checksum, "little"):
+            raise ValueError("the checksum of its index does not fit")
+        offset, size_bytes = struct.unpack_from("<2Q", packed, 16 * place)
         if offset != _ABSENT:
-            _ZSTD.decode(memoryview(shard)[offset : offset + size_bytes], out=pixels_HWC)
+            file.seek(offset)
+            _ZSTD.decode(file.read(size_bytes), out=pixels_HWC)
     return pixels_HWC
 
 

@@ -27,7 +27,7 @@ __all__ = ["latest_checkpoint", "load_checkpoint", "not_a_number", "save_checkpo
 _KEPT = 2
 """The newest, and one before it in case the newest is damaged; beside them the best."""
 
-_CHANGES_NOTHING = {"alarms"}
+_CHANGES_NOTHING = {"alarms", "resident_gb"}
 """Settings that a run may be resumed with changed."""
 
 

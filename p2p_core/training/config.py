@@ -77,6 +77,8 @@ class RunConfig(Config):
         precision: `bf16` runs the networks under autocast; weights and optimisers stay fp32.
         alarms: what to do when the run's own numbers say that it diverges or collapses (`training.alarms`): `stop` it, `warn`
             and go on, or `off`. Changes nothing that is learned.
+        resident_gb: training pairs that need more memory than this, in 10^9 bytes, are read while the networks learn; None for
+            half of what is free. Changes nothing that is learned.
         compile: `torch.compile` the networks first. Needs a C++ compiler and a minute, so it pays in runs of several.
     """
 
@@ -94,6 +96,7 @@ class RunConfig(Config):
     oversample_rare: int = Field(1, ge=1)
     ema_images: float = Field(0.0, ge=0)
     precision: Literal["fp32", "bf16"] = "fp32"
+    resident_gb: float | None = Field(None, ge=0)
     compile: bool = False
     alarms: Literal["off", "warn", "stop"] = "warn"
     seed: int = 0

@@ -6,7 +6,9 @@ uninterrupted one would have seen. Legend: N pairs, H W pixels, C bands or chann
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +22,7 @@ from p2p_core.errors import StoreError
 from p2p_core.model.processes import ALONE, Processes
 from p2p_core.training.config import AugmentConfig
 
-__all__ = ["Batch", "Batches", "ResidentPairs"]
+__all__ = ["Batch", "Batches", "Pairs", "ResidentPairs", "to_resident"]
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,20 @@ class Batch:
     images_seen: int
 
 
-class PairArrays(Protocol):
-    """A split small enough to hold whole (`pairstore.PairSplit`)."""
+class Pairs(Protocol):
+    """Where batches take their pixels from, each half as its encoding wants to be kept (`resident`)."""
 
-    def read_all(self) -> tuple[NDArray[Any], NDArray[Any]]: ...
+    encodings: tuple[Encoding, Encoding]
+    jitter_px: int
+
+    def __len__(self) -> int: ...
+
+    @property
+    def size_px(self) -> tuple[int, int]: ...
+
+    def take(self, chosen: Sequence[int], soon: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the pairs with these numbers, on the training device. `soon`: those asked for next."""
+        ...
 
 
 class ResidentPairs:
@@ -55,8 +67,8 @@ class ResidentPairs:
         if not len(input_NHWC):
             raise StoreError("The training split holds no pair", remedy="Build the store from more sources or change the split")
         self.encodings, self.jitter_px = encodings, jitter_px
-        self.input_NCHW = _to_device(input_NHWC, encodings[0], device)
-        self.target_NCHW = _to_device(target_NHWC, encodings[1], device)
+        self.input_NCHW = to_resident(input_NHWC, encodings[0]).to(device)
+        self.target_NCHW = to_resident(target_NHWC, encodings[1]).to(device)
 
     def __len__(self) -> int:
         return len(self.input_NCHW)
@@ -66,18 +78,26 @@ class ResidentPairs:
         height, width = self.input_NCHW.shape[-2:]
         return height, width
 
+    def take(self, chosen: Sequence[int], soon: Sequence[int]) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        return _taken(self.input_NCHW, chosen), _taken(self.target_NCHW, chosen)
 
-def _to_device(pixels_NHWC: NDArray[Any], encoding: Encoding, device: torch.device) -> Tensor:
+
+def to_resident(pixels_NHWC: NDArray[Any], encoding: Encoding) -> Tensor:
+    """Pixels as a store has them -> (N, C, H, W) as they are kept for training."""
     if encoding.resident == "pixels":
         if pixels_NHWC.dtype == np.uint16:
             pixels_NHWC = (pixels_NHWC ^ np.uint16(_WORD_OFFSET)).view(np.int16)
-        return torch.from_numpy(np.ascontiguousarray(pixels_NHWC.transpose(0, 3, 1, 2))).to(device)
+        return torch.from_numpy(np.ascontiguousarray(pixels_NHWC.transpose(0, 3, 1, 2)))
     # One by one: what a conversion needs on its way is several times what it leaves.
-    return torch.stack([torch.from_numpy(encoding.to_resident(image)).permute(2, 0, 1) for image in pixels_NHWC]).to(device)
+    return torch.stack([torch.from_numpy(encoding.to_resident(image)).permute(2, 0, 1) for image in pixels_NHWC])
 
 
 _WORD_OFFSET = 1 << 15
 """PyTorch flips and joins no uint16 everywhere: int16 that are so much less stand for them."""
+
+
+_LOOK_AHEAD = 32
+"""So many images ahead, or two batches, pairs are read that are not resident."""
 
 
 class Batches:
@@ -89,7 +109,7 @@ class Batches:
 
     def __init__(
         self,
-        pairs: ResidentPairs,
+        pairs: Pairs,
         augment: AugmentConfig,
         batch_size: int,
         seed: int,
@@ -106,26 +126,31 @@ class Batches:
             )
         self._room_px = (height - augment.crop_px, width - augment.crop_px)
         self._epoch_pairs = np.repeat(np.arange(len(pairs)), 1 if times is None else times)
-        self._epoch = -1
-        self._order = np.empty(0, dtype=np.int64)
+        self._look_ahead = max(_LOOK_AHEAD, 2 * batch_size)
+        self._order = lru_cache(maxsize=2)(self._order_of)  # batches that are looked ahead to may be of the next epoch
 
     def at(self, images_seen: int, processes: Processes = ALONE) -> Batch:
         """This process' rows of the batch that one process would see whole."""
-        positions = [images_seen + row for row in processes.share_of(self.batch_size)]
-        chosen = [self._pair_at(p) for p in positions]
+        rows = processes.share_of(self.batch_size)
+        positions = [images_seen + row for row in rows]
+        ahead = range(images_seen + self.batch_size, images_seen + self.batch_size + self._look_ahead, self.batch_size)
+        soon = [self._pair_at(begin + row) for begin in ahead for row in rows]
+        input_NCHW, target_NCHW = self.pairs.take([self._pair_at(p) for p in positions], soon)
         draws = [self._draw(p) for p in positions]
         source, target = self.pairs.encodings
-        input_NCHW = self._augment(_taken(self.pairs.input_NCHW, chosen), source, draws)
-        target_NCHW = self._augment(_taken(self.pairs.target_NCHW, chosen), target, draws)
-        return Batch(input_NCHW, target_NCHW, images_seen + self.batch_size)
+        return Batch(
+            self._augment(input_NCHW, source, draws),
+            self._augment(target_NCHW, target, draws),
+            images_seen + self.batch_size,
+        )
 
     def _pair_at(self, position: int) -> int:
         """Without replacement within an epoch; a new permutation for each."""
         epoch, place = divmod(position, len(self._epoch_pairs))
-        if epoch != self._epoch:
-            self._order = np.random.default_rng([self.seed, 0, epoch]).permutation(self._epoch_pairs)
-            self._epoch = epoch
-        return int(self._order[place])
+        return int(self._order(epoch)[place])
+
+    def _order_of(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, 0, epoch]).permutation(self._epoch_pairs)
 
     def _draw(self, position: int) -> tuple[int, int, bool]:
         rng = np.random.default_rng([self.seed, 1, position])
@@ -141,7 +166,7 @@ class Batches:
         return to_network(torch.stack(crops), encoding)
 
 
-def _taken(resident_NCHW: Tensor, chosen: list[int]) -> Tensor:
+def _taken(resident_NCHW: Tensor, chosen: Sequence[int]) -> Tensor:
     """By numbers the host knows: a tensor of indices would have to reach the device first, and the host to wait for it."""
     return torch.stack([resident_NCHW[index] for index in chosen])
 

@@ -25,18 +25,20 @@ from p2p_core.training.alarms import Alarm, Watch, stopped_by
 from p2p_core.training.balance import times_an_epoch
 from p2p_core.training.checkpoint import latest_checkpoint, load_checkpoint, not_a_number, save_checkpoint
 from p2p_core.training.config import RunConfig
-from p2p_core.training.data import Batches, ResidentPairs
+from p2p_core.training.data import Batches
 from p2p_core.training.fast_step import make_step
 from p2p_core.training.result import TrainingResult
 from p2p_core.training.statistics import estimate_running_statistics
 from p2p_core.training.step import TrainingState, make_state, set_learning_rate
+from p2p_core.training.streaming import Inputs, training_pairs
 from p2p_core.training.tracker import Tracker, Trackers, read_metrics
-from p2p_core.training.validation import Validation
+from p2p_core.training.validation import MAX_PAIRS, Validation
 
 __all__ = ["take_part", "train"]
 
 _STATISTICS_IMAGES = 512
 _GATE_PAIRS = 8
+_AFFINE_PAIRS = 1000
 
 
 @dataclass
@@ -119,12 +121,13 @@ def _prepare(
     store = PairStore.open(data)
     source, target = encoding(store.manifest.input_encoding), encoding(store.manifest.target_encoding)
     _require_widths(config, source, target, data)
-    input_NHWC, target_NHWC = store.split("train").read_all()
-    pairs = ResidentPairs(input_NHWC, target_NHWC, device, (source, target), store.manifest.jitter_px)
-    times = times_an_epoch(input_NHWC, config.oversample_rare, source)
+    held_out, split = store.split("val"), store.split("train")
+    pairs = training_pairs(split, device, (source, target), config.resident_gb)
+    times = times_an_epoch(Inputs(split), config.oversample_rare, source)
     batches = Batches(pairs, config.augment, config.batch_size, config.seed, times)
-    validation = Validation(*store.split("val").read_cores(), (source, target), config.augment.crop_px, run_dir / "sheets")
-    watch = Watch(validation.start_l1(), validation.affine_l1(input_NHWC, target_NHWC))
+    fixed = held_out.read_spread_cores(MAX_PAIRS)
+    validation = Validation(*fixed, (source, target), config.augment.crop_px, run_dir / "sheets")
+    watch = Watch(validation.start_l1(), validation.affine_l1(*split.read_spread(_AFFINE_PAIRS)))
     state = make_state(config, device, processes)
     return _Run(config, store.manifest.digest, run_dir, batches, validation, tracker, state, watch)
 

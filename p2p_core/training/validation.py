@@ -17,11 +17,11 @@ from p2p_core.inference.forward import centre_crop, forward_pixels
 from p2p_core.model.generator import Generator
 from p2p_core.model.norm import NormMode, set_norm_mode
 
-__all__ = ["Validation"]
+__all__ = ["MAX_PAIRS", "Validation"]
 
 _SHEET_ROWS = 6
 _DIVERSITY_PAIRS, _DIVERSITY_DRAWS = 4, 4
-_MAX_PAIRS = 200
+MAX_PAIRS = 200
 """More change the mean by less than the difference between two validations, and cost time in every run."""
 
 
@@ -41,7 +41,7 @@ class Validation:
         crop_px: int,
         sheets: Path,
     ) -> None:
-        chosen = np.unique(np.linspace(0, len(input_NHWC) - 1, min(len(input_NHWC), _MAX_PAIRS)).astype(int))
+        chosen = np.unique(np.linspace(0, len(input_NHWC) - 1, min(len(input_NHWC), MAX_PAIRS)).astype(int))
         self.input_NHWC = centre_crop(input_NHWC[chosen], crop_px)
         self.target_NHWC = centre_crop(target_NHWC[chosen], crop_px)
         self.encodings, self.sheets = encodings, sheets
