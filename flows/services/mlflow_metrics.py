@@ -1,9 +1,9 @@
 """The metrics of a training in MLflow: those of `metrics.jsonl`, each once.
 
-That file is the spool: it is written whatever the server does, is as long as the run's log and no longer, and a resumed run cuts
-it back to its checkpoint. MLflow forgets no single metric, so what the server has of the steps that are then taken again must not be
-sent a second time. Whoever is not sure what the server has asks it: at the start, and after every refusal. On a CPU the same
-step has the same values, so the history is that of a run nothing happened to, but for the rate, which is a clock's.
+That file is the spool: it is written whatever the server does, is as long as the run's log and no longer, and a resumed run
+cuts it back to its checkpoint. MLflow forgets no single metric, so what the server has of the steps that are then taken again
+must not be sent a second time. Whoever is not sure what the server has asks it: at the start, and after every refusal. On a
+CPU the same step has the same values, so the history is that of a run nothing happened to, but for the rate, a clock's.
 
 Sending only what a checkpoint covers would need no question, but a run would be watched a whole interval late.
 """
@@ -32,14 +32,18 @@ class MetricFeed:
         self._offset = 0
         self._steps: dict[str, set[int]] = {}
 
-    def send(self) -> None:
-        """Send all that the file has and the run has not. Raises what MLflow raises; make a new feed then."""
-        while part := _whole_lines(self._path, self._offset):
-            missing = [metric for metric in _metrics(part) if metric.step not in self._steps_of(metric.key)]
-            for start in range(0, len(missing), _MAX_METRICS):
-                # Sent with the time of the file: should an answer be lost, MLflow takes the same metric again for the same.
-                self._client.log_batch(self._run_id, metrics=missing[start : start + _MAX_METRICS])
-            self._offset += len(part)
+    def send_some(self) -> bool:
+        """Send, of the next part of the file, what the run has not; False at the end of the file.
+
+        Raises what MLflow raises. What the run has is not known then any more: make a new feed.
+        """
+        part = _whole_lines(self._path, self._offset)
+        missing = [metric for metric in _metrics(part) if metric.step not in self._steps_of(metric.key)]
+        for start in range(0, len(missing), _MAX_METRICS):
+            # Sent with the time of the file: should an answer be lost, MLflow takes the same metric again for the same.
+            self._client.log_batch(self._run_id, metrics=missing[start : start + _MAX_METRICS])
+        self._offset += len(part)
+        return bool(part)
 
     def _steps_of(self, key: str) -> set[int]:
         """Of what the run had of this metric before this feed."""

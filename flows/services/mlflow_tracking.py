@@ -1,4 +1,4 @@
-"""Training runs in MLflow: one explicit run id, all that a run's directory has, and a server that is away never stops the work."""
+"""Training runs in MLflow: one explicit run id, what a run's directory has, and a server that is away never stops the work."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 _RECORD = "mlflow_run.json"
 _SHEETS = "sheets"
-_EVERY_S, _RETRY_S, _LEAVE_S = 3.0, 10.0, 60.0
+_EVERY_S, _RETRY_S, _LEAVE_S = 1.0, 10.0, 60.0
 _SHARE = 0.01
 """Of a core's time that the thread may take from the training: it rests a hundred times as long as it worked."""
 
@@ -85,10 +85,14 @@ def _is_active(client: MlflowClient, run_id: str) -> bool:
 
 
 class MlflowTracker:
-    """A `p2p_core.training.tracker.Tracker` that keeps one MLflow run the same as the run's directory, from a thread of its own.
+    """A `p2p_core.training.tracker.Tracker` that keeps one MLflow run the same as the run's directory, from its own thread.
 
     Use it beside `JsonLinesTracker`, whose `metrics.jsonl` it sends. No call of a training waits for the server; while that is
     away, or refuses, training goes on, and all that is missing follows when it answers again, now or when the run is resumed.
+
+    Attributes:
+        run_id: None until the server answered for the first time.
+        spent_s: processor time that the thread has taken so far.
 
     Raises:
         OutputError: an embedded store cannot be written.
@@ -106,6 +110,7 @@ class MlflowTracker:
         retry_s: float = _RETRY_S,
     ) -> None:
         self.run_id: str | None = None
+        self.spent_s = 0.0
         self._where, self._run_dir, self._tags, self._store = (tracking_uri, experiment), run_dir, tags, store
         self._warn, self._retry_s = warn or _warn_on_stderr, retry_s
         self._parameters: Mapping[str, Parameter] = {}
@@ -140,17 +145,16 @@ class MlflowTracker:
             self._thread.join(_LEAVE_S)
         if not self._is_told:
             self._warn(
-                f"MLflow at {self._where[0]} does not have all of this run. It is in {self._run_dir}: the same command with --resume "
-                "sends what is missing."
+                f"MLflow at {self._where[0]} does not have all of this run. It is in {self._run_dir}: the same command with "
+                "--resume sends what is missing."
             )
 
     def _follow(self) -> None:
         pause_s = _EVERY_S
         while not self._ended.wait(pause_s):
-            began_s = time.thread_time()
             self._deliver()
-            spent_s = time.thread_time() - began_s
-            pause_s = self._retry_s if self._is_away else max(_EVERY_S, spent_s / _SHARE)
+            before_s, self.spent_s = self.spent_s, time.thread_time()
+            pause_s = max(self._retry_s if self._is_away else _EVERY_S, (self.spent_s - before_s) / _SHARE)
         self._deliver()
 
     def _deliver(self) -> None:
@@ -164,11 +168,13 @@ class MlflowTracker:
                 raise
             self._run = None  # what it has is not known any more
             if not self._is_away:
-                self._warn(f"{error.problem}. Training goes on; what MLflow misses follows from {self._run_dir} when it answers.")
+                self._warn(
+                    f"{error.problem}. Training goes on; what MLflow misses follows from {self._run_dir} when it answers."
+                )
             self._is_away = True
         else:
             if self._is_away:
-                self._warn(f"MLflow at {self._where[0]} answers again and has all of this run.")
+                self._warn(f"MLflow at {self._where[0]} answers again, and is sent what it missed.")
             self._is_away = False
 
     def _connect(self) -> None:
@@ -179,7 +185,8 @@ class MlflowTracker:
         """Metrics first: whatever a server may refuse of the rest, they are there."""
         run, status = self._run, self._status  # as they are now
         assert run is not None
-        run.metrics.send()
+        while run.metrics.send_some() and status is not None:  # else the rest comes next time: a backlog is no hurry
+            pass
         if self._parameters and not run.has_parameters:
             _send_parameters(run, self._parameters)
             run.has_parameters = True

@@ -188,7 +188,8 @@ def require_same_run(place: Path, config: RunConfig, dataset_digest: str) -> Che
         began, now = record.dataset_digest[:16], dataset_digest[:16]
         raise CheckpointError(
             f"Checkpoint {place} saw dataset {began}, the store now holds {now}",
-            remedy=f"Go on with the version the run began with, --data STORE@{began} if the store still has it, or train into a new run directory",
+            remedy=f"Go on with the version the run began with, --data STORE@{began} if the store still has it, or train into "
+            "a new run directory",
         )
     changed = _changed(record.config, config, record.images_seen)
     if changed:

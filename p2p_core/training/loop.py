@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from p2p_core.encodings import Encoding, encoding
 from p2p_core.errors import ConfigError
@@ -227,7 +226,8 @@ def _crossed(every: int, before: int, now: int) -> bool:
 
 
 def _log_losses(run: _Run, images_per_s: float) -> dict[str, float]:
-    """Log losses, averaged since the last time; L1 in grey levels of 255, as every L1 a person reads; of Lab, one-hot and bands, in 255ths of the range."""
+    """Log losses, averaged since the last time. L1 is in grey levels of 255, as every L1 a person reads; of Lab, one-hot and
+    bands, in 255ths of the range."""
     state = run.state
     steps = (state.images_seen - state.logged_at) // run.config.batch_size
     means = {name: float(total) / steps for name, total in state.totals.items()}

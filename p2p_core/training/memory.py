@@ -38,8 +38,9 @@ def _advice(config: RunConfig, error: Exception) -> NoMemoryError:
         **({"discriminator.base_width": config.discriminator.base_width} if config.is_adversarial else {}),
         "precision": config.precision,
     }
-    asked = re.search(r"(?:allocate:?|Unable to allocate) ([\d.]+ ?\w+)", str(error))
-    more = f"; it asked for {asked[1]} more" if asked else ""
+    asked = re.search(r"allocate ([\d.]+) ?(\w+)", str(error))
+    amount = f"{int(asked[1]) / 2**20:.0f} MiB" if asked and asked[2] == "bytes" else f"{asked[1]} {asked[2]}" if asked else ""
+    more = f"; it asked for {amount} more" if amount else ""
     return NoMemoryError(
         f"There is not enough memory for this training ({', '.join(f'{k} {v}' for k, v in sizes.items())}{more})",
         remedy="Free memory and go on with --resume, or begin in a new run directory with less: "
