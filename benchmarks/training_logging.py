@@ -1,11 +1,12 @@
 """Claim: logging to MLflow takes at most 1 % of a training's time, whether the server is there or away.
 
-Real steps of the facades recipe, a line of the log every few images; rounds without tracking, with `metrics.jsonl` alone, with
-an MLflow server on this machine, and with an address where none answers, interleaved. Step times are medians over the rounds;
-they move with whatever else the machine does; the share is what logging itself took: the training's thread in calls of the trackers,
-and the processor time of the thread that talks to the server, over the time of the round.
+Real steps, a line of the log every few images; rounds without tracking, with `metrics.jsonl` alone, with an MLflow server on
+this machine, and with an address where none answers, interleaved. Step times are medians over the rounds; they move with
+whatever else the machine does. The share is what logging itself took: the training's thread in calls of the trackers, and the
+processor time of the thread that talks to the server, over the time of the round. Narrow networks, whose steps are short, and
+lines more often than a recipe's every 200 images make it larger than it is in use.
 
-    python -m benchmarks.training_logging [--rounds 5] [--seconds 20] [--every 20] [--batch 1]
+    python -m benchmarks.training_logging [--rounds 5] [--seconds 20] [--every 20] [--base-width 8]
 """
 
 from __future__ import annotations
@@ -40,10 +41,13 @@ _WAYS = ("nothing", "metrics.jsonl", "and an MLflow server", "and one that is aw
 
 def main() -> None:
     options = _options()
-    config = replace(facades(), batch_size=options.batch)
+    generator, discriminator = (
+        replace(part, base_width=options.base_width) for part in (facades().generator, facades().discriminator)
+    )
+    config = replace(facades(), generator=generator, discriminator=discriminator)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     step = make_step(make_state(config, device), config)
-    size = (options.batch, 3, config.augment.crop_px, config.augment.crop_px)
+    size = (1, 3, config.augment.crop_px, config.augment.crop_px)
     images = [torch.rand(size, device=device).contiguous(memory_format=torch.channels_last) for _ in range(2)]
     batch = Batch(images[0], images[1], 0)
     for _ in range(8):
@@ -75,16 +79,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20, help="per round and way")
     parser.add_argument("--every", type=int, default=20, help="images a line of the log; the recipe's is 200")
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--base-width", type=int, default=8, help="of both networks; the recipe's is 64")
     return parser.parse_args()
 
 
 def _intro(options: argparse.Namespace, device: torch.device) -> str:
-    command = " ".join(f"--{name} {value:g}" for name, value in vars(options).items())
+    command = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in vars(options).items())
     return (
-        f"# Logging's share of a training\n\n{hardware_name()}, {device}, torch {torch.__version__}, facades, 256 px, batch "
-        f"{options.batch}, a line of the log every {options.every} images, {options.rounds} rounds of {options.seconds:g} s "
-        f"each, interleaved.\n\n`python -m benchmarks.training_logging {command}`"
+        f"# Logging's share of a training\n\n{hardware_name()}, {device}, torch {torch.__version__}, facades, 256 px, batch 1, "
+        f"base width {options.base_width}, a line of the log every {options.every} images, {options.rounds} rounds of "
+        f"{options.seconds:g} s each, interleaved.\n\n`python -m benchmarks.training_logging {command}`"
     )
 
 
@@ -99,13 +103,13 @@ def _trackers(way: str, run_dir: Path, address: str) -> list[Tracker]:
 def _round(step: Step, batch: Batch, trackers: list[Tracker], options: argparse.Namespace) -> tuple[float, float]:
     """Seconds a step, and the share of the time that logging took. Connecting at the start and the end are no steps."""
     mlflow = next((tracker for tracker in trackers if isinstance(tracker, MlflowTracker)), None)
-    thread_s, logging_s, images, steps = mlflow.spent_s if mlflow else 0.0, 0.0, 0, 0
+    thread_s, logging_s, images = mlflow.spent_s if mlflow else 0.0, 0.0, 0
     started_s = time.perf_counter()
     while (elapsed_s := time.perf_counter() - started_s) < options.seconds:
         losses = step(batch)
-        steps, images = steps + 1, images + options.batch
+        images += 1
         values = {name: float(loss) for name, loss in losses.items()}  # waits for the device
-        if images % options.every < options.batch:
+        if images % options.every == 0:
             began_s = time.perf_counter()
             for tracker in trackers:
                 tracker.log_metrics(values, images)
@@ -115,7 +119,7 @@ def _round(step: Step, batch: Batch, trackers: list[Tracker], options: argparse.
         mlflow.finish("FINISHED")
     for tracker in trackers:
         tracker.close()
-    return elapsed_s / steps, logging_s / elapsed_s
+    return elapsed_s / images, logging_s / elapsed_s
 
 
 @contextmanager
