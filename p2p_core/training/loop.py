@@ -11,8 +11,7 @@ from pathlib import Path
 
 import torch
 
-from p2p_core.encodings import Encoding, encoding
-from p2p_core.errors import ConfigError
+from p2p_core.encodings import encoding
 from p2p_core.files import write_json
 from p2p_core.inference.bundle import BundleSpec, save_bundle
 from p2p_core.model.device import usable_device
@@ -38,6 +37,7 @@ from p2p_core.training.statistics import estimate_running_statistics
 from p2p_core.training.step import TrainingState, make_state, set_learning_rate
 from p2p_core.training.tracker import Tracker, Trackers, read_metrics
 from p2p_core.training.validation import Validation
+from p2p_core.training.widths import require_widths
 
 __all__ = ["take_part", "train"]
 
@@ -89,31 +89,18 @@ def train(
         ProcessLostError: another process is gone; the last checkpoint is intact.
         NoMemoryError: the run does not fit into the memory of this machine or device.
     """
-    with memory_advice(config):
-        return _train(config, data, run_dir, tracker, progress, resume, device, processes)
-
-
-def _train(
-    config: RunConfig,
-    data: Path,
-    run_dir: Path,
-    tracker: Tracker,
-    progress: Progress,
-    resume: bool,
-    device: str,
-    processes: Processes,
-) -> TrainingResult:
     started_s = time.monotonic()
-    run = _prepare(config, data, run_dir, tracker, usable_device(device), processes)
-    _begin(run, resume=resume)  # refused before anything of the run is written over
-    write_json(run_dir / "config.json", config.model_dump(mode="json"))
-    tracker.log_parameters(_flat(config.model_dump(mode="json")) | {"dataset_digest": run.dataset_digest})
-    if processes.count > 1 and (config.compile or usable_device(device).type == "cuda"):
-        print("Several processes take ordinary steps: no CUDA graph, nothing compiled", file=sys.stderr, flush=True)
-    run.watch.replay(m for m in read_metrics(run_dir / "metrics.jsonl") if m["images_seen"] <= run.state.images_seen)
-    resumed_from = run.state.images_seen
-    _run_steps(run, progress)
-    result = _finish(run, data, resumed_from, time.monotonic() - started_s)
+    with memory_advice(config):
+        run = _prepare(config, data, run_dir, tracker, usable_device(device), processes)
+        _begin(run, resume=resume)  # refused before anything of the run is written over
+        write_json(run_dir / "config.json", config.model_dump(mode="json"))
+        tracker.log_parameters(_flat(config.model_dump(mode="json")) | {"dataset_digest": run.dataset_digest})
+        if processes.count > 1 and (config.compile or usable_device(device).type == "cuda"):
+            print("Several processes take ordinary steps: no CUDA graph, nothing compiled", file=sys.stderr, flush=True)
+        run.watch.replay(m for m in read_metrics(run_dir / "metrics.jsonl") if m["images_seen"] <= run.state.images_seen)
+        resumed_from = run.state.images_seen
+        _run_steps(run, progress)
+        result = _finish(run, data, resumed_from, time.monotonic() - started_s)
     write_json(run_dir / "result.json", result.model_dump(mode="json"))
     return result
 
@@ -140,7 +127,7 @@ def _prepare(
 ) -> _Run:
     store = PairStore.open(data)
     source, target = encoding(store.manifest.input_encoding), encoding(store.manifest.target_encoding)
-    _require_widths(config, source, target, data)
+    require_widths(config, source, target, data)
     input_NHWC, target_NHWC = store.split("train").read_all()
     pairs = ResidentPairs(input_NHWC, target_NHWC, device, (source, target), store.manifest.jitter_px)
     times = times_an_epoch(input_NHWC, config.oversample_rare, source)
@@ -158,26 +145,6 @@ def _begin(run: _Run, *, resume: bool) -> None:
         load_checkpoint(checkpoint, run.state, run.config, run.dataset_digest)
     beginning = f"{run.dataset_digest} {run.state.images_seen} {run.config.model_dump_json()}"
     run.processes.require_same(beginning, next(run.state.generator.parameters()).device)
-
-
-def _require_widths(config: RunConfig, source: Encoding, target: Encoding, data: Path) -> None:
-    """Raises `ConfigError` unless the networks are as wide as the encodings of the store at `data`."""
-    fitting = {
-        "generator.input_bands": (config.generator.input_bands, source.channels),
-        "generator.output_bands": (config.generator.output_bands, target.channels),
-    }
-    if config.is_adversarial:
-        fitting["discriminator.target_bands"] = (config.discriminator.target_bands, target.channels)
-    if config.is_adversarial and config.discriminator.conditional:
-        fitting["discriminator.input_bands"] = (config.discriminator.input_bands, source.channels)
-    wrong = {name: needed for name, (has, needed) in fitting.items() if has != needed}
-    if wrong:
-        has = ", ".join(f"{name} {fitting[name][0]}" for name in wrong)
-        raise ConfigError(
-            f"The store {data} pairs {source.name} with {target.name}, which networks see as {source.channels} and "
-            f"{target.channels} channels; recipe {config.recipe} has {has}",
-            remedy=f"Choose a recipe for this kind of pair, or {' '.join(f'--set {k}={v}' for k, v in wrong.items())}",
-        )
 
 
 def _run_steps(run: _Run, progress: Progress) -> None:

@@ -32,8 +32,8 @@ class Adversary:
 class TrainingState:
     """What a run changes as it goes, equal in all its processes. Without an adversarial objective there is no adversary.
 
-    `totals`: sums of what `training_step` told since `logged_at` images; a checkpoint may fall between two lines of a log. Until
-    they are averaged they are of this process' rows.
+    `totals`: sums of what `training_step` told since `logged_at` images, for a checkpoint may fall between two lines of a log;
+    until they are averaged, of this process' rows.
     """
 
     generator: Generator
