@@ -18,6 +18,7 @@ __all__ = [
     "EngineError",
     "LedgerError",
     "MissingDependencyError",
+    "NoMemoryError",
     "OutputError",
     "P2PError",
     "PairingError",
@@ -141,6 +142,10 @@ class ServiceError(P2PError):
 
 class MissingDependencyError(P2PError):
     """A file or package this work needs is not installed."""
+
+
+class NoMemoryError(P2PError):
+    """The machine or its accelerator has less memory than this work needs."""
 
 
 class WeightsError(P2PError):

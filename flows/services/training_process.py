@@ -91,16 +91,21 @@ def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 def _take_part(request: TrainingRequest, messages: _Messages) -> TrainingOutcome | None:
     """What the first of the run's processes brings back; None in the others, which write nothing."""
-    from p2p_core.model.processes import joined
+    from p2p_core.model.processes import Processes, joined
+    from p2p_core.pairstore.reader import PairStore
+    from p2p_core.training.checkpoint import checkpoint_to_resume, require_same_run
     from p2p_core.training.loop import take_part
 
     config = _begun_with(request) or _from_recipe(request)
+    Processes(count=request.processes).share_of(config.batch_size)  # refused before anything is written
     writes = os.environ.get("RANK", "0") == "0"  # torchrun's name for the first
     with sole_training(request.run_dir) if writes else nullcontext(), joined(request.processes, request.device) as joint:
         processes, device = joint
-        processes.share_of(config.batch_size)
         budget = _budget(request, config, device, processes)
         config = _within(config, budget)
+        checkpoint = checkpoint_to_resume(request.run_dir / "checkpoints") if request.resume else None
+        if checkpoint:  # what cannot go on is refused before anything of it is written over
+            require_same_run(checkpoint, config, PairStore.open(request.data).manifest.digest)
         processes.require_same(config.model_dump_json(), device)  # and nothing is written before all have read
         if processes.is_first:
             return _train(request, config, budget, messages, device, processes)
@@ -173,15 +178,12 @@ def _begun_with(request: TrainingRequest) -> RunConfig | None:
 def _mlflow(request: TrainingRequest) -> MlflowTracker | None:
     if request.tracking_uri is None:
         return None
-    from flows.services.mlflow_tracking import start_tracker
+    from flows.services.mlflow_tracking import MlflowTracker
     from p2p_core.pairstore.reader import PairStore
 
     store = PairStore.open(request.data)  # before there is a run that data which is no store would leave open
     tags = {"p2p.recipe": request.recipe, "p2p.data": str(request.data)}
-    tracker = start_tracker(request.tracking_uri, request.experiment, request.run_dir, tags=tags)
-    if tracker:
-        tracker.log_dataset(store)
-    return tracker
+    return MlflowTracker(request.tracking_uri, request.experiment, request.run_dir, tags=tags, store=store)
 
 
 def _budget(request: TrainingRequest, config: RunConfig, device: str, processes: Processes) -> Budget:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from p2p_core.encodings import Encoding, encoding
-from p2p_core.errors import ConfigError
+from p2p_core.encodings import encoding
 from p2p_core.files import write_json
 from p2p_core.inference.bundle import BundleSpec, save_bundle
 from p2p_core.model.device import usable_device
@@ -23,16 +21,24 @@ from p2p_core.pairstore.reader import PairStore
 from p2p_core.progress import Progress
 from p2p_core.training.alarms import Alarm, Watch, stopped_by
 from p2p_core.training.balance import times_an_epoch
-from p2p_core.training.checkpoint import latest_checkpoint, load_checkpoint, not_a_number, save_checkpoint
+from p2p_core.training.checkpoint import (
+    checkpoint_to_resume,
+    latest_checkpoint,
+    load_checkpoint,
+    not_a_number,
+    save_checkpoint,
+)
 from p2p_core.training.config import RunConfig
 from p2p_core.training.data import Batches
 from p2p_core.training.fast_step import make_step
+from p2p_core.training.memory import memory_advice
 from p2p_core.training.result import TrainingResult
 from p2p_core.training.statistics import estimate_running_statistics
 from p2p_core.training.step import TrainingState, make_state, set_learning_rate
 from p2p_core.training.streaming import Inputs, training_pairs
 from p2p_core.training.tracker import Tracker, Trackers, read_metrics
 from p2p_core.training.validation import MAX_PAIRS, Validation
+from p2p_core.training.widths import require_widths
 
 __all__ = ["take_part", "train"]
 
@@ -83,18 +89,20 @@ def train(
         CheckpointError: the checkpoint to resume from is damaged or belongs to another run.
         DivergenceError: a loss is not a number; the last checkpoint is intact.
         ProcessLostError: another process is gone; the last checkpoint is intact.
+        NoMemoryError: the run does not fit into the memory of this machine or device.
     """
     started_s = time.monotonic()
-    run = _prepare(config, data, run_dir, tracker, usable_device(device), processes)
-    write_json(run_dir / "config.json", config.model_dump(mode="json"))
-    tracker.log_parameters(_flat(config.model_dump(mode="json")) | {"dataset_digest": run.dataset_digest})
-    _begin(run, resume=resume)
-    if processes.count > 1 and (config.compile or usable_device(device).type == "cuda"):
-        print("Several processes take ordinary steps: no CUDA graph, nothing compiled", file=sys.stderr, flush=True)
-    run.watch.replay(m for m in read_metrics(run_dir / "metrics.jsonl") if m["images_seen"] <= run.state.images_seen)
-    resumed_from = run.state.images_seen
-    _run_steps(run, progress)
-    result = _finish(run, data, resumed_from, time.monotonic() - started_s)
+    with memory_advice(config):
+        run = _prepare(config, data, run_dir, tracker, usable_device(device), processes)
+        _begin(run, resume=resume)  # refused before anything of the run is written over
+        write_json(run_dir / "config.json", config.model_dump(mode="json"))
+        tracker.log_parameters(_flat(config.model_dump(mode="json")) | {"dataset_digest": run.dataset_digest})
+        if processes.count > 1 and (config.compile or usable_device(device).type == "cuda"):
+            print("Several processes take ordinary steps: no CUDA graph, nothing compiled", file=sys.stderr, flush=True)
+        run.watch.replay(m for m in read_metrics(run_dir / "metrics.jsonl") if m["images_seen"] <= run.state.images_seen)
+        resumed_from = run.state.images_seen
+        _run_steps(run, progress)
+        result = _finish(run, data, resumed_from, time.monotonic() - started_s)
     write_json(run_dir / "result.json", result.model_dump(mode="json"))
     return result
 
@@ -104,9 +112,10 @@ def take_part(config: RunConfig, data: Path, run_dir: Path, *, processes: Proces
 
     Arguments and errors are those of `train`. Writes nothing.
     """
-    run = _prepare(config, data, run_dir, Trackers([]), usable_device(device), processes)
-    _begin(run, resume=resume)
-    _run_steps(run, _Unseen())
+    with memory_advice(config):
+        run = _prepare(config, data, run_dir, Trackers([]), usable_device(device), processes)
+        _begin(run, resume=resume)
+        _run_steps(run, _Unseen())
 
 
 class _Unseen:
@@ -120,7 +129,7 @@ def _prepare(
 ) -> _Run:
     store = PairStore.open(data)
     source, target = encoding(store.manifest.input_encoding), encoding(store.manifest.target_encoding)
-    _require_widths(config, source, target, data)
+    require_widths(config, source, target, data)
     held_out, split = store.split("val"), store.split("train")
     pairs = training_pairs(split, device, (source, target), config.resident_gb)
     times = times_an_epoch(Inputs(split), config.oversample_rare, source)
@@ -134,31 +143,11 @@ def _prepare(
 
 def _begin(run: _Run, *, resume: bool) -> None:
     """From the newest checkpoint, if there is one: the same in every process, before the first of them writes another."""
-    checkpoint = latest_checkpoint(run.run_dir / "checkpoints") if resume else None
+    checkpoint = checkpoint_to_resume(run.run_dir / "checkpoints") if resume else None
     if checkpoint is not None:
         load_checkpoint(checkpoint, run.state, run.config, run.dataset_digest)
     beginning = f"{run.dataset_digest} {run.state.images_seen} {run.config.model_dump_json()}"
     run.processes.require_same(beginning, next(run.state.generator.parameters()).device)
-
-
-def _require_widths(config: RunConfig, source: Encoding, target: Encoding, data: Path) -> None:
-    """Raises `ConfigError` unless the networks are as wide as the encodings of the store at `data`."""
-    fitting = {
-        "generator.input_bands": (config.generator.input_bands, source.channels),
-        "generator.output_bands": (config.generator.output_bands, target.channels),
-    }
-    if config.is_adversarial:
-        fitting["discriminator.target_bands"] = (config.discriminator.target_bands, target.channels)
-    if config.is_adversarial and config.discriminator.conditional:
-        fitting["discriminator.input_bands"] = (config.discriminator.input_bands, source.channels)
-    wrong = {name: needed for name, (has, needed) in fitting.items() if has != needed}
-    if wrong:
-        has = ", ".join(f"{name} {fitting[name][0]}" for name in wrong)
-        raise ConfigError(
-            f"The store {data} pairs {source.name} with {target.name}, which networks see as {source.channels} and "
-            f"{target.channels} channels; recipe {config.recipe} has {has}",
-            remedy=f"Choose a recipe for this kind of pair, or {' '.join(f'--set {k}={v}' for k, v in wrong.items())}",
-        )
 
 
 def _run_steps(run: _Run, progress: Progress) -> None:
@@ -167,34 +156,36 @@ def _run_steps(run: _Run, progress: Progress) -> None:
     state.generator.train()
     if state.adversary is not None:
         state.adversary.discriminator.train()
-    totals: dict[str, Tensor] = {}
     progress.update(state.images_seen)
-    logged_at, logged_s = state.images_seen, time.monotonic()
+    timed_at, timed_s = state.images_seen, time.monotonic()
     while state.images_seen < config.budget_images:
         before = state.images_seen
         set_learning_rate(state, config)
         batch = run.batches.at(before, run.processes)
         losses = step(batch)
-        totals = {name: totals.get(name, 0) + loss for name, loss in losses.items()}
+        state.totals = {name: state.totals.get(name, 0) + loss for name, loss in losses.items()}
         state.images_seen = batch.images_seen
         if _crossed(config.log_every_images, before, state.images_seen):
-            steps = (state.images_seen - logged_at) // config.batch_size
-            rate = (state.images_seen - logged_at) / (time.monotonic() - logged_s)
-            run.processes.average_(list(totals.values()))
-            metrics = _log_losses(run, {name: float(total) / steps for name, total in totals.items()}, rate)
+            run.processes.average_(list(state.totals.values()))
+            metrics = _log_losses(run, (state.images_seen - timed_at) / (time.monotonic() - timed_s))
             progress.update(state.images_seen, f"L1 {metrics['generator_l1']:.1f}")
-            totals, logged_at, logged_s = {}, state.images_seen, time.monotonic()
+            timed_at, timed_s = state.images_seen, time.monotonic()
+        validates = _crossed(config.validate_every_images, before, state.images_seen)
+        checkpoints = _crossed(config.checkpoint_every_images, before, state.images_seen)
+        if validates or checkpoints:  # a checkpoint has the sums of all
+            run.processes.average_(list(state.totals.values()))
         if not run.processes.is_first:
             continue
         paused_s = time.monotonic()
-        alarm = _validate(run) if _crossed(config.validate_every_images, before, state.images_seen) else None
+        alarm = _validate(run) if validates else None
         is_best = run.watch.best_images_seen == state.images_seen
-        if is_best or _crossed(config.checkpoint_every_images, before, state.images_seen):
+        if is_best or checkpoints:
             _checkpoint(run)
         if alarm is not None and config.alarms != "off":
             _sound(run, alarm)
-        logged_s += time.monotonic() - paused_s  # the rate is that of the steps alone
+        timed_s += time.monotonic() - paused_s  # the rate is that of the steps alone
     progress.update(config.budget_images)
+    run.processes.average_(list(state.totals.values()))
     if run.processes.is_first:
         _checkpoint(run)
 
@@ -204,11 +195,17 @@ def _crossed(every: int, before: int, now: int) -> bool:
     return every > 0 and now // every > before // every
 
 
-def _log_losses(run: _Run, means: Mapping[str, float], images_per_s: float) -> dict[str, float]:
-    """Log losses; L1 in grey levels of 255, as every L1 a person reads; of Lab, one-hot and bands, in 255ths of the range."""
+def _log_losses(run: _Run, images_per_s: float) -> dict[str, float]:
+    """Log losses, averaged since the last time. L1 is in grey levels of 255, as every L1 a person reads; of Lab, one-hot and
+    bands, in 255ths of the range."""
+    state = run.state
+    steps = (state.images_seen - state.logged_at) // run.config.batch_size
+    means = {name: float(total) / steps for name, total in state.totals.items()}
     if not all(math.isfinite(value) for value in means.values()):
         broken = ", ".join(name for name, value in means.items() if not math.isfinite(value))
-        raise not_a_number(broken, run.state.images_seen, run.run_dir / "checkpoints")
+        where = f"{broken} of images {state.logged_at + 1} to {state.images_seen}"
+        raise not_a_number(where, state.images_seen, run.run_dir / "checkpoints")
+    state.totals, state.logged_at = {}, state.images_seen
     metrics = {**means, "generator_l1": means["generator_l1"] * 127.5, "images_per_s": images_per_s}
     run.tracker.log_metrics(metrics, run.state.images_seen)
     run.watch.see(metrics, run.state.images_seen)
@@ -233,12 +230,14 @@ def _validate(run: _Run) -> Alarm | None:
     run.tracker.log_metrics(metrics, run.state.images_seen)
     sheet = run.validation.save_sheet(generator, "instance", run.state.images_seen)
     run.tracker.log_picture(f"sheets/{sheet.name}", sheet)
-    return run.watch.see(metrics, run.state.images_seen)
+    alarm = run.watch.see(metrics, run.state.images_seen)
+    if alarm is not None and run.config.alarms != "off":  # now: a run killed after the checkpoint that follows says it no more
+        run.tracker.log_metrics({f"alarm_{alarm.kind}": 1.0}, run.state.images_seen)
+    return alarm
 
 
 def _sound(run: _Run, alarm: Alarm) -> None:
     """Warn, or stop the run."""
-    run.tracker.log_metrics({f"alarm_{alarm.kind}": 1.0}, run.state.images_seen)
     if run.config.alarms == "stop":
         last = latest_checkpoint(run.run_dir / "checkpoints")
         kept = f"{last}, and {run.watch.best_images_seen:010d} beside it with the lowest validation L1" if last else "none"

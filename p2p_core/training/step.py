@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -30,7 +30,11 @@ class Adversary:
 
 @dataclass
 class TrainingState:
-    """What a run changes as it goes, equal in all its processes. Without an adversarial objective there is no adversary."""
+    """What a run changes as it goes, equal in all its processes. Without an adversarial objective there is no adversary.
+
+    `totals`: sums of what `training_step` told since `logged_at` images, for a checkpoint may fall between two lines of a log;
+    until they are averaged, of this process' rows.
+    """
 
     generator: Generator
     averaged: Generator
@@ -38,6 +42,8 @@ class TrainingState:
     adversary: Adversary | None
     images_seen: int = 0
     processes: Processes = ALONE
+    logged_at: int = 0
+    totals: dict[str, Tensor] = field(default_factory=dict)
 
     def model(self, config: RunConfig) -> Generator:
         """The generator that leaves the run: the averaged weights where the run averages, else the last."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from p2p_core.files import output_errors
+from p2p_core.files import output_errors, write_atomic
 
-__all__ = ["JsonLinesTracker", "Tracker", "Trackers", "read_metrics"]
+__all__ = ["JsonLinesTracker", "Parameter", "Tracker", "Trackers", "read_metrics"]
 
 Parameter = str | float | int | bool
 
@@ -27,28 +30,41 @@ class Tracker(Protocol):
 
 
 class JsonLinesTracker:
-    """`metrics.jsonl` in the run's directory, one line a measurement. A resumed run drops what came after it."""
+    """`metrics.jsonl` in the run's directory, one line a measurement, with the second since 1970 at which it was taken.
+
+    A resumed run drops what came after its checkpoint, and makes it again: the file is that of a run nothing happened to.
+    """
 
     def __init__(self, run_dir: Path, resume_from: int = 0) -> None:
         self.path = run_dir / "metrics.jsonl"
-        kept = [m for m in read_metrics(self.path) if m["images_seen"] <= resume_from]
+        kept = [m for m in read_metrics(self.path) if m["images_seen"] <= resume_from and not _is_final(m)]
+        write_atomic(self.path, "".join(map(_line, kept)).encode())
         with output_errors(self.path):
-            run_dir.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", buffering=1)
-            self._file.writelines(json.dumps(m) + "\n" for m in kept)
+            self._file = self.path.open("ab", buffering=0)
 
     def log_parameters(self, parameters: Mapping[str, Parameter]) -> None:
         """Parameters are in the run's config.json already."""
 
     def log_metrics(self, metrics: Mapping[str, float], images_seen: int) -> None:
+        line = _line({"images_seen": images_seen, "time_s": round(time.time(), 3), **metrics}).encode()
         with output_errors(self.path):
-            self._file.write(json.dumps({"images_seen": images_seen, **metrics}) + "\n")
+            if self._file.write(line) != len(line):  # the disk took the beginning; readers pass over it
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def log_picture(self, name: str, path: Path) -> None:
         """Pictures are in the run's directory already."""
 
     def close(self) -> None:
         self._file.close()
+
+
+def _line(record: Mapping[str, float]) -> str:
+    return json.dumps(record) + "\n"
+
+
+def _is_final(record: Mapping[str, float]) -> bool:
+    """Scores of the finished model: they come after every checkpoint, at the count of images of the last."""
+    return any(name.startswith("final_") for name in record)
 
 
 class Trackers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from flows.services.launcher import TrainingProcessError, launch_training
 from flows.services.training_protocol import TrainingRequest
-from p2p_core.errors import OutputError, StoreError, UsageError
+from p2p_core.errors import NoMemoryError, OutputError, StoreError, UsageError
 from p2p_core.inference.bundle import load_bundle, verify_bundle
 from p2p_core.model.generator import ResNetConfig
 from p2p_core.progress import Progress
@@ -135,6 +136,24 @@ def test_what_the_process_prints_is_told_line_by_line_while_it_runs(request_24: 
     )
     warned = next(i for i, what in enumerate(happened) if what.startswith("Warning: ") and "Training goes on" in what)
     assert happened.index("planned") < warned < happened.index("finished")
+
+
+def test_a_training_short_of_memory_names_its_sizes_and_what_to_make_smaller(request_24: TrainingRequest) -> None:
+    """The system refuses this very process more than 300 MB on top of what it has."""
+
+    class Poor(Collected):
+        def update(self, done: int, note: str = "") -> None:  # noqa: ARG002
+            (training,) = [c for c in psutil.Process().children() if "flows.services.training_process" in c.cmdline()]
+            lines = Path(f"/proc/{training.pid}/status").read_text().splitlines()
+            data_bytes = 1024 * int(next(line for line in lines if line.startswith("VmData:")).split()[1])
+            if done == 0 and not self.seen:
+                resource.prlimit(training.pid, resource.RLIMIT_DATA, (data_bytes + 300_000_000, resource.RLIM_INFINITY))
+            self.seen.append(done)
+
+    settings = tuple(s.replace("batch_size=4", "batch_size=512").replace("base_width=4", "base_width=64") for s in SETTINGS)
+    with pytest.raises(NoMemoryError, match=r"batch_size 512, augment.crop_px 32, .*base_width 64") as told:
+        launch_training(request_24.model_copy(update={"settings": settings}), progress_for=Poor().start)
+    assert "--set batch_size=256, then --set precision=bf16" in told.value.remedy
 
 
 def test_nothing_is_left_running(request_24: TrainingRequest) -> None:
