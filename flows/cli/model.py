@@ -96,14 +96,14 @@ def import_model(
         Literal["frozen", "instance"],
         typer.Option(help="Statistics of `p2p evaluate`. frozen: as the reference with --eval; instance: as without, batch 1."),
     ] = "frozen",
-    no_dropout: Annotated[bool, typer.Option("--no-dropout", help="It was trained with --no_dropout.")] = False,
+    no_dropout: Annotated[bool, typer.Option("--no-dropout", help="A U-Net was trained with --no_dropout.")] = False,
     name: Annotated[str | None, typer.Option(help="The model's name on its card; the directory's unless given.")] = None,
     tracking_uri: TrackingUri = None,
     register: Annotated[str | None, typer.Option(metavar="NAME", help="Register the bundle under this name.")] = None,
 ) -> None:
-    """Make a bundle of a U-Net generator that the reference PyTorch code trained; the same pixels come out of it.
+    """Make a bundle of a U-Net or ResNet generator that the reference PyTorch code trained; the same pixels come out of it.
 
-    Depth, width, bands and norm are read off the file, from which no code is run. ResNet generators are refused.
+    Depth or blocks, width, bands and norm are read off the file, from which no code is run. A bundle never drops out.
 
     \b
     Examples:

@@ -12,7 +12,6 @@ from p2p_core.errors import BundleError, SizeMismatchError, UsageError
 from p2p_core.geometry import Window
 from p2p_core.inference.bundle import ModelBundle, load_bundle
 from p2p_core.model.device import named_device
-from p2p_core.model.generator import UNetConfig
 from p2p_core.rasters.images import ImageRaster
 from p2p_core.rasters.protocol import Raster
 from p2p_core.rasters.registry import open_raster, source_digest
@@ -85,8 +84,7 @@ def _plan(job: ArchiveJob, raster: Raster, bundle: ModelBundle) -> ArchivePlan:
 
 
 def _check_fit(raster: Raster, bundle: ModelBundle) -> None:
-    architecture = bundle.spec.architecture
-    if isinstance(architecture, UNetConfig) and architecture.norm == "instance":
+    if bundle.spec.architecture.instance_norm:
         raise BundleError(
             f"The model {bundle.spec.name} normalises each picture by itself: windows of a raster would not agree",
             remedy="Use a model trained with batch norm; this one translates whole pictures (p2p_core.inference.translator)",

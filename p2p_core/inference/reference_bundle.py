@@ -14,7 +14,7 @@ from p2p_core.files import output_errors, sha256_file
 from p2p_core.inference.bundle import BundleSpec, save_bundle
 from p2p_core.inference.forward import centre_crop, forward_pixels
 from p2p_core.inference.reference_checkpoint import load_reference_generator
-from p2p_core.model.generator import UNetConfig
+from p2p_core.model.generator import ResNetConfig, UNetConfig
 from p2p_core.model.norm import NormMode, set_norm_mode
 
 __all__ = ["bundle_reference"]
@@ -71,7 +71,7 @@ def bundle_reference(
         architecture=config,
         **dict(zip(("input_encoding", "target_encoding"), _encodings(config, encodings, checkpoint), strict=True)),
         tile_px=max(_CROP_PX, config.lattice_px),
-        norm="instance" if config.norm == "instance" else norm,
+        norm="instance" if config.instance_norm else norm,
         recipe=f"imported:{sha256_file(checkpoint)[:16]}",
         images_seen=0,
         dataset_digest=_UNKNOWN,
@@ -85,7 +85,7 @@ def bundle_reference(
     return save_bundle(out, spec, generator, *(centre_crop(pixels, config.lattice_px) for pixels in pairs))
 
 
-def _encodings(config: UNetConfig, given: tuple[str, str] | None, checkpoint: Path) -> tuple[str, str]:
+def _encodings(config: UNetConfig | ResNetConfig, given: tuple[str, str] | None, checkpoint: Path) -> tuple[str, str]:
     bands = config.input_bands, config.output_bands
     chosen = given or _USUAL.get(bands)
     if chosen is None:

@@ -1,67 +1,60 @@
-"""U-Net generators saved by the reference PyTorch code (junyanz/pytorch-CycleGAN-and-pix2pix): `latest_net_G.pth`.
+"""Generators saved by the reference PyTorch code (junyanz/pytorch-CycleGAN-and-pix2pix): `latest_net_G.pth`.
 
-The reference nests its U-Net. Each block holds the next smaller one in its middle and joins that block's output behind its own
-input. So the outermost block's tensors are `model.model.0` and `model.model.3`, those of the next `model.model.1.model.1` and
-so on, and inwards `model.model.1.model.3.model.1`. Three things differ from our U-Net, and none of them changes the function:
-- the skip comes first in the concatenation, ours comes last: the halves of an up convolution's input channels change places;
-- LeakyReLU works in place, so the skip is the activated feature; the ReLU that follows makes the same of both;
-- dropout follows the norm in the blocks of full width, but not in the innermost: `UNetConfig.dropout_levels`. It has no
-  tensors, so a file does not tell whether there was any.
+`reference_unet` and `reference_resnet` say which of its tensors is which of ours.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from p2p_core.errors import WeightsError
-from p2p_core.model.generator import UNet, UNetConfig
+from p2p_core.inference.reference_layout import Layout, refusal
+from p2p_core.inference.reference_resnet import is_resnet, resnet_layout
+from p2p_core.inference.reference_unet import unet_layout
+from p2p_core.model.generator import Generator, make_generator
 
 __all__ = ["load_reference_generator"]
 
-_MAX_DEPTH = 10
-_FULL_WIDENING_LEVEL = 4
-"""From here on all levels have 8 times the base width; the reference drops out on the decoder levels that stay within them."""
 _REMEDY = "Give the generator as the reference's training saves it: checkpoints/NAME/latest_net_G.pth"
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def load_reference_generator(path: Path, *, dropout: float = 0.5) -> UNet:
+def load_reference_generator(path: Path, *, dropout: float = 0.5) -> Generator:
     """The generator in `path`, in `eval()`: the same function of the same input, up to rounding.
 
-    Depth, width, bands and norm are read off the tensors. Nothing is unpickled but plain tensors.
+    Depth or number of blocks, width, bands and norm are read off the tensors. Nothing is unpickled but plain tensors.
 
     Args:
-        dropout: what it was trained with; 0 for the reference's `--no_dropout`.
+        dropout: what a U-Net was trained with; 0 for the reference's `--no_dropout`. Our ResNets have none.
 
     Raises:
-        WeightsError: the file is missing, damaged, holds anything but tensors, or another network than a U-Net generator.
+        WeightsError: the file is missing, damaged, holds anything but tensors, or another network than a U-Net or ResNet
+            generator of the reference.
     """
     tensors = _read(path)
-    config = _recognised(tensors, dropout, path)
-    generator = UNet(config)
-    wanted, places = generator.state_dict(), dict(_places(config))
+    layout = _layout(tensors, dropout, path)
+    generator = make_generator(layout.config)
     state: dict[str, Tensor] = {}
-    for name, own in wanted.items():
+    for name, own in generator.state_dict().items():
         module, _, kind = name.rpartition(".")
-        theirs = f"{places[module]}.{kind}"
+        theirs = f"{layout.places[module]}.{kind}"
         if kind == "num_batches_tracked":  # PyTorch before 0.4.1 saved none
             state[name] = tensors.pop(theirs, own)
         elif theirs not in tensors:
-            raise WeightsError(f"{path} lacks {theirs}, which a U-Net of depth {config.depth} has", remedy=_REMEDY)
+            raise WeightsError(f"{path} lacks {theirs}, which a {layout.name} has", remedy=_REMEDY)
         else:
-            state[name] = _fitting(tensors.pop(theirs), own, theirs, path)
-    if config.norm == "instance":  # PyTorch before 0.4 saved statistics that it never used
-        tensors = {name: value for name, value in tensors.items() if not name.endswith(("running_mean", "running_var"))}
+            state[name] = _fitting(tensors.pop(theirs), own, theirs, layout, path)
+    if layout.config.instance_norm:  # PyTorch before 0.4 saved statistics that it never used
+        tensors = {name: value for name, value in tensors.items() if name.rpartition(".")[2] not in _STATISTICS}
     if tensors:
-        raise WeightsError(f"{path} holds {min(tensors)}, which a U-Net of depth {config.depth} has not", remedy=_REMEDY)
-    for index in range(1, config.depth):
-        name = f"decoder.{index}.1.weight"
+        raise WeightsError(f"{path} holds {min(tensors)}, which a {layout.name} has not", remedy=_REMEDY)
+    for name in layout.swapped:
         skip, decoded = state[name].chunk(2)
         state[name] = torch.cat([decoded, skip])
     generator.load_state_dict(state)
@@ -87,70 +80,19 @@ def _first_sentence(error: Exception) -> str:
     return re.split(r"\.\s|\n", str(error).strip(), maxsplit=1)[0][:200] or type(error).__name__
 
 
-class _Block(NamedTuple):
-    """Where a level's tensors are. Levels count from 1, the outermost; norms are None where there are none by design."""
-
-    down: str
-    down_norm: str | None
-    up: str
-    up_norm: str | None
-
-
-def _block(level: int, depth: int) -> _Block:
-    """Sequential places: [LeakyReLU] conv [norm] block ReLU conv norm; the outermost ends in tanh instead of a norm."""
-    inner = "model.model" + (".1.model" if level > 1 else "") + ".3.model" * max(0, level - 2)
-    if level == 1:
-        return _Block(f"{inner}.0", None, f"{inner}.3", None)
-    if level == depth:
-        return _Block(f"{inner}.1", None, f"{inner}.3", f"{inner}.4")
-    return _Block(f"{inner}.1", f"{inner}.2", f"{inner}.5", f"{inner}.6")
+def _layout(tensors: Mapping[str, Tensor], dropout: float, path: Path) -> Layout:
+    if is_resnet(tensors):
+        return resnet_layout(tensors, path)
+    if tensors.keys() & {"model.0.weight", "net.0.weight"}:  # generators begin with a mirrored edge, or have `model.model`
+        raise refusal(path, "holds a discriminator, not a generator", tensors)
+    return unet_layout(tensors, dropout, path)
 
 
-def _places(config: UNetConfig) -> Iterator[tuple[str, str]]:
-    """(our module, the reference's) of every convolution and norm."""
-    for level in range(1, config.depth + 1):
-        block, ours, theirs = _block(level, config.depth), level - 1, config.depth - level
-        yield f"encoder.{ours}.{0 if level == 1 else 1}", block.down
-        yield f"decoder.{theirs}.1", block.up
-        if block.down_norm:
-            yield f"encoder.{ours}.2", block.down_norm
-        if block.up_norm:
-            yield f"decoder.{theirs}.2", block.up_norm
-
-
-def _recognised(tensors: Mapping[str, Tensor], dropout: float, path: Path) -> UNetConfig:
-    """The architecture that these tensors' names and shapes speak of."""
-    depth = sum(f"{_block(level, 0).down}.weight" in tensors for level in range(1, _MAX_DEPTH + 1))
-    ends = [tensors.get(f"{place}.weight") for place in (_block(1, depth).down, _block(1, depth).up)]
-    if depth < 2 or any(end is None or end.ndim != 4 for end in ends):
-        what = "is a ResNet generator" if any("conv_block" in name for name in tensors) else "is no U-Net generator"
-        raise WeightsError(f"{path} {what} of the reference code; its first tensor is {min(tensors)}", remedy=_REMEDY_UNET)
-    first, last = (end for end in ends if end is not None)
-    values = {
-        "input_bands": first.shape[1],
-        "output_bands": last.shape[1],
-        "depth": depth,
-        "base_width": first.shape[0],
-        "norm": _norm(tensors, depth),
-        "dropout": dropout,
-        "dropout_levels": tuple(range(1, depth - _FULL_WIDENING_LEVEL)),
-    }
-    return UNetConfig.parse(values, where=str(path), error=WeightsError)
-
-
-_REMEDY_UNET = "Only generators trained with --netG unet_256 or unet_128 (or another depth) can be imported"
-
-
-def _norm(tensors: Mapping[str, Tensor], depth: int) -> Literal["batch", "instance"]:
-    """Batch norms have tensors, instance norms none; and only under instance norm the convolutions have biases."""
-    return "batch" if f"{_block(depth, depth).up_norm}.weight" in tensors else "instance"
-
-
-def _fitting(value: Tensor, own: Tensor, name: str, path: Path) -> Tensor:
+def _fitting(value: Tensor, own: Tensor, name: str, layout: Layout, path: Path) -> Tensor:
     if value.shape != own.shape:
-        raise WeightsError(
-            f"{path} is no U-Net of the reference code: {name} is {tuple(value.shape)}, and {tuple(own.shape)} would fit",
-            remedy=_REMEDY_UNET,
+        raise refusal(
+            path,
+            f"is no {layout.name} of the reference code: {name} is {tuple(value.shape)}, and {tuple(own.shape)} would fit",
         )
     if not bool(torch.isfinite(value).all()):
         raise WeightsError(f"{path}: {name} holds values that are not numbers; that training diverged", remedy=_OTHER_EPOCH)

@@ -25,6 +25,8 @@ class ResNetConfig(Config):
         input_bands, output_bands: channels of the input's and the target's encoding.
         num_blocks: residual blocks; 6 for 128 px images and 9 for 256 px in the port.
         base_width: channels after the first convolution; four times that in the blocks.
+        instance_norm: the port's option instead of batch norm: each picture's own statistics, in training too, without scale
+            and shift, and every convolution has a bias.
     """
 
     kind: Literal["resnet"] = "resnet"
@@ -32,6 +34,7 @@ class ResNetConfig(Config):
     output_bands: int = Field(3, ge=1, le=64)
     num_blocks: int = Field(9, ge=1)
     base_width: int = Field(64, ge=1)
+    instance_norm: bool = False
 
     @property
     def lattice_px(self) -> int:
@@ -66,13 +69,14 @@ class ResNet(nn.Module):
         super().__init__()
         self.config = config
         full, half, quarter = config.base_width, config.base_width * 2, config.base_width * 4
+        bias = config.instance_norm
         self.layers = nn.Sequential(
-            *_normed(nn.Conv2d(config.input_bands, full, 7, padding=3, padding_mode="reflect", bias=False)),
-            *_normed(nn.Conv2d(full, half, 3, stride=2, padding=1, bias=False)),
-            *_normed(nn.Conv2d(half, quarter, 3, stride=2, padding=1, bias=False)),
-            *(ResidualBlock(quarter) for _ in range(config.num_blocks)),
-            *_normed(nn.ConvTranspose2d(quarter, half, 3, stride=2, padding=1, output_padding=1, bias=False)),
-            *_normed(nn.ConvTranspose2d(half, full, 3, stride=2, padding=1, output_padding=1, bias=False)),
+            *_normed(nn.Conv2d(config.input_bands, full, 7, padding=3, padding_mode="reflect", bias=bias)),
+            *_normed(nn.Conv2d(full, half, 3, stride=2, padding=1, bias=bias)),
+            *_normed(nn.Conv2d(half, quarter, 3, stride=2, padding=1, bias=bias)),
+            *(ResidualBlock(quarter, instance_norm=config.instance_norm) for _ in range(config.num_blocks)),
+            *_normed(nn.ConvTranspose2d(quarter, half, 3, stride=2, padding=1, output_padding=1, bias=bias)),
+            *_normed(nn.ConvTranspose2d(half, full, 3, stride=2, padding=1, output_padding=1, bias=bias)),
             nn.Conv2d(full, config.output_bands, 7, padding=3, padding_mode="reflect"),
             nn.Tanh(),
         )
@@ -86,10 +90,11 @@ class ResNet(nn.Module):
 class ResidualBlock(nn.Module):
     """Features of `width` channels, plus what two mirrored k3 convolutions make of them; no activation after the sum."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, instance_norm: bool = False) -> None:
         super().__init__()
-        first, second = (nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect", bias=False) for _ in range(2))
-        self.layers = nn.Sequential(*_normed(first), second, BatchNorm(width))
+        bias = instance_norm
+        first, second = (nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect", bias=bias) for _ in range(2))
+        self.layers = nn.Sequential(*_normed(first), second, _norm(second))
 
     def forward(self, features_NCHW: Tensor) -> Tensor:
         change_NCHW: Tensor = self.layers(features_NCHW)
@@ -97,4 +102,10 @@ class ResidualBlock(nn.Module):
 
 
 def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:
-    return convolution, BatchNorm(convolution.out_channels), nn.ReLU()
+    return convolution, _norm(convolution), nn.ReLU()
+
+
+def _norm(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+    """Only the convolutions before instance norms have a bias."""
+    width = convolution.out_channels
+    return BatchNorm(width) if convolution.bias is None else nn.InstanceNorm2d(width)

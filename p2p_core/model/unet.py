@@ -93,6 +93,11 @@ class UNetConfig(Config):
         return self.lattice_px
 
     @property
+    def instance_norm(self) -> bool:
+        """Whether each picture's own statistics are the only ones there are."""
+        return self.norm == "instance"
+
+    @property
     def description(self) -> str:
         skips = "" if self.skips else " without skips"
         return f"U-Net of depth {self.depth}{skips}, base width {self.base_width}, {self.upsampling} upsampling"

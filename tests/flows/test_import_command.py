@@ -16,6 +16,7 @@ from p2p_core.inference.bundle import load_bundle, verify_bundle
 from p2p_core.inference.translator import Translator
 from p2p_core.rasters.registry import open_raster
 from tests.p2p_core.inference.reference_network import lived_in
+from tests.p2p_core.inference.reference_resnet_network import lived_in_resnet
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,26 @@ def test_an_imported_model_translates_a_picture_to_the_references_pixels(
     assert call(capsys, "translate", tmp_path / "facades", tmp_path / "photo.png", tmp_path / "out", "--workers", 0)[0] == 0
     with open_raster(tmp_path / "out" / "image.zarr") as raster:
         assert (raster.height_px, raster.width_px) == (64, 96)
+
+
+def test_an_imported_resnet_translates_one_picture_to_the_references_pixels_but_near_its_edges(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Near them the picture is mirrored here, features there."""
+    reference = lived_in_resnet(1, 4).eval()
+    torch.save(reference.state_dict(), tmp_path / "G.pth")
+    assert call(capsys, "import", tmp_path / "G.pth", "--out", tmp_path / "bundle")[0] == 0
+    halo_px = load_bundle(tmp_path / "bundle").spec.halo_px
+    photo = picture(84, 120)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    code, _, err = call(capsys, "translate", tmp_path / "bundle", tmp_path / "photo.png", tmp_path / "out.png", "--workers", 0)
+    assert (code, "Error" in err) == (0, False)
+    inside = slice(halo_px, -halo_px)
+    expected = as_the_reference_does(reference, photo)
+    assert expected[inside, inside].std() > 10
+    ours = np.asarray(Image.open(tmp_path / "out.png")).astype(int)
+    assert ours.shape == expected.shape
+    assert np.abs(ours - expected)[inside, inside].max() <= 1, "rounded here, cut off there"
 
 
 def test_an_imported_model_is_registered_and_evaluated_like_any_other(

@@ -138,12 +138,12 @@ def small(**changes: Tensor | None) -> dict[str, Tensor]:
     return {name: value for name, value in (state | changes).items() if value is not None}
 
 
-RESNET = {"model.1.weight": torch.zeros(4, 3, 7, 7), "model.10.conv_block.1.weight": torch.zeros(4, 4, 3, 3)}
 FOREIGN = {
     "has no table of tensors": ([torch.zeros(2)], "holds no table of tensors"),
     "is empty": ({}, "holds no table of tensors"),
-    "is a ResNet generator": (RESNET, "is a ResNet generator"),
-    "is a discriminator": ({"model.0.weight": torch.zeros(4, 6, 4, 4)}, "is no U-Net generator"),
+    "is a discriminator": ({"model.0.weight": torch.zeros(4, 6, 4, 4)}, "holds a discriminator"),
+    "is a discriminator of pixels": ({"net.0.weight": torch.zeros(4, 6, 1, 1)}, "holds a discriminator"),
+    "is another network": ({"conv1.weight": torch.zeros(4, 3, 3, 3)}, r"is neither a U-Net nor a ResNet generator.*conv1"),
     "lacks one tensor": (small(**{"model.model.3.bias": None}), r"lacks model\.model\.3\.bias"),
     "has one too many": (small(extra=torch.zeros(1)), "holds extra, which"),
     "has one of another shape": (small(**{"model.model.3.bias": torch.zeros(7)}), r"3\.bias is \(7,\), and \(3,\) would fit"),
