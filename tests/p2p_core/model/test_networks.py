@@ -140,6 +140,7 @@ def test_a_training_step_of_the_paper_is_87_gflop() -> None:
         UNetConfig(depth=10, base_width=1, max_widening=2),
         UNetConfig(depth=2, base_width=5, skips=False),
         ResNetConfig(num_blocks=1, base_width=3),
+        ResNetConfig(num_blocks=1, base_width=3, instance_norm=True),
     ],
     ids=lambda config: config.description,
 )
