@@ -17,7 +17,7 @@ from p2p_core.report.pictures import Picture
 from p2p_core.report.records import Demo, Evaluation, NotMade, Promotion, attempt, read_metrics, read_record
 from p2p_core.report.seams import SeamPart, seam_checks
 from p2p_core.report.split_map import SplitMap, split_map
-from p2p_core.report.tables import ScoreTable, StepRow, duration, facts, score_table, step_rows
+from p2p_core.report.tables import AlarmRow, ScoreTable, StepRow, alarm_rows, duration, facts, score_table, step_rows
 from p2p_core.report.templates import template
 
 __all__ = ["REPORT", "write_report"]
@@ -77,6 +77,7 @@ class Page:
     test_sheet: Picture | NotMade
     scores: ScoreTable | NotMade
     charts: tuple[Chart, ...] | NotMade
+    alarms: tuple[AlarmRow, ...]
     training_sheets: tuple[Sheet, ...] | NotMade
     split_map: SplitMap | NotMade
     seams: tuple[SeamPart, ...] | NotMade
@@ -121,6 +122,7 @@ def gather(directory: Path) -> Page:
     demo = attempt(directory, read_record, Demo, directory / "demo.json")
     promotion = attempt(directory, read_record, Promotion, directory / "promotion.json")
     evaluation = attempt(directory, read_record, Evaluation, directory / "evaluation" / "evaluation.json")
+    metrics = attempt(directory, read_metrics, directory / "run" / "metrics.jsonl")
     test_sheet = directory / "evaluation" / "sheet.png"
     scene_part = attempt(directory, scene, directory)
     return Page(
@@ -130,7 +132,8 @@ def gather(directory: Path) -> Page:
         scene=scene_part,
         test_sheet=attempt(directory, whole_sheet, test_sheet, "Test tiles: input, generated and target side by side"),
         scores=evaluation if isinstance(evaluation, NotMade) else score_table(evaluation),
-        charts=attempt(directory, charts, directory / "run" / "metrics.jsonl"),
+        charts=metrics if isinstance(metrics, NotMade) else attempt(directory, charts, metrics),
+        alarms=() if isinstance(metrics, NotMade) else alarm_rows(metrics),
         training_sheets=attempt(directory, training_sheets, directory / "run"),
         split_map=attempt(directory, split_map, directory),
         seams=attempt(directory, seam_checks, directory),
@@ -188,16 +191,15 @@ def hardware(demo: Demo) -> str:
     return demo.hardware if isinstance(demo.hardware, str) else ", ".join(value for _, value in facts(demo.hardware))
 
 
-def charts(path: Path) -> tuple[Chart, ...]:
+def charts(rows: Sequence[dict[str, float]]) -> tuple[Chart, ...]:
     """The charts of `CURVES` for which a run has metrics. Raises `EmptySourceError` for none."""
-    rows = read_metrics(path)
     found = []
     for title, caption, metrics in CURVES:
         series = {label: points(rows, name) for label, name in metrics.items()}
         if any(series.values()):
             found.append(line_chart(title, series, x_label="images seen", y_label=caption))
     if not found:
-        raise EmptySourceError(f"{path} holds no losses", remedy="Train for longer than one logging interval")
+        raise EmptySourceError("run/metrics.jsonl holds no losses", remedy="Train for longer than one logging interval")
     return tuple(found)
 
 

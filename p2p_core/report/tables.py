@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from p2p_core.progress import format_duration
 from p2p_core.report.records import Demo, Evaluation, Scores
+from p2p_core.training.alarms import MEANINGS, REMEDIES, metric_of
 
-__all__ = ["Cell", "ScoreColumn", "ScoreRow", "ScoreTable", "StepRow", "facts", "score_table", "step_rows"]
+__all__ = [
+    "AlarmRow",
+    "Cell",
+    "ScoreColumn",
+    "ScoreRow",
+    "ScoreTable",
+    "StepRow",
+    "alarm_rows",
+    "facts",
+    "score_table",
+    "step_rows",
+]
 
 ROW_LABELS = {
     "model": ("The model", "trained here"),
@@ -123,3 +135,21 @@ def facts(values: Mapping[str, Any], parent: str = "") -> tuple[tuple[str, str],
         elif value is not None:
             rows.append((label, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)))
     return tuple(rows)
+
+
+@dataclass(frozen=True)
+class AlarmRow:
+    name: str
+    images_seen: int
+    meaning: str
+    remedy: str
+
+
+def alarm_rows(metrics: Sequence[Mapping[str, float]]) -> tuple[AlarmRow, ...]:
+    """The alarms that a run recorded among its metrics, in their order."""
+    return tuple(
+        AlarmRow(kind.capitalize(), int(row["images_seen"]), meaning, REMEDIES[kind])
+        for row in metrics
+        for kind, meaning in MEANINGS.items()
+        if metric_of(kind) in row
+    )

@@ -14,7 +14,7 @@ from typing import Literal
 
 from p2p_core.errors import CollapseError, DivergenceError, P2PError
 
-__all__ = ["Alarm", "Watch", "stopped_by"]
+__all__ = ["MEANINGS", "REMEDIES", "Alarm", "AlarmKind", "Watch", "metric_of", "stopped_by"]
 
 FAR_ABOVE = 1.5
 """Times the best validation, or the start before there is a better one, but never less than the affine fit."""
@@ -35,11 +35,32 @@ DIVERGED_VALIDATIONS = 2
 COLLAPSED_VALIDATIONS = 3
 
 
+AlarmKind = Literal["divergence", "collapse"]
+
+MEANINGS: dict[AlarmKind, str] = {
+    "divergence": "Validation L1 lay far above what the run had reached, and above what needs no training, "
+    f"{DIVERGED_VALIDATIONS} validations in a row.",
+    "collapse": "The discriminator told every picture at a glance, and the generator painted no detail or dropout changed "
+    f"nothing, {COLLAPSED_VALIDATIONS} validations in a row.",
+}
+"""Of an alarm whose figures are not at hand."""
+
+REMEDIES: dict[AlarmKind, str] = {
+    "divergence": "Lower optimiser.learning_rate and start again",
+    "collapse": "Lower optimiser.discriminator_share or raise objective.reconstruction_weight and start again",
+}
+
+
+def metric_of(kind: AlarmKind) -> str:
+    """Under which a run logs it."""
+    return f"alarm_{kind}"
+
+
 @dataclass(frozen=True)
 class Alarm:
     """`reason` gives the figures, as the rest of a sentence about the run."""
 
-    kind: Literal["divergence", "collapse"]
+    kind: AlarmKind
     reason: str
 
     def told(self, images_seen: int) -> str:
@@ -47,17 +68,14 @@ class Alarm:
         return f"Training shows {self.kind} after {images_seen} images: {self.reason}"
 
 
-_ERRORS: dict[str, tuple[type[P2PError], str]] = {
-    "divergence": (DivergenceError, "Lower optimiser.learning_rate and start again"),
-    "collapse": (CollapseError, "Lower optimiser.discriminator_share or raise objective.reconstruction_weight and start again"),
-}
+_ERRORS: dict[AlarmKind, type[P2PError]] = {"divergence": DivergenceError, "collapse": CollapseError}
 
 
 def stopped_by(alarm: Alarm, images_seen: int, checkpoints: str) -> P2PError:
     """What ends the run; `checkpoints` says which there are."""
-    error, remedy = _ERRORS[alarm.kind]
     problem = f"{alarm.told(images_seen)}. The run was stopped; its checkpoints: {checkpoints}"
-    return error(problem, remedy=f"{remedy}, or go on with --resume and the same settings, but alarms=warn")
+    advice = f"{REMEDIES[alarm.kind]}, or go on with --resume and the same settings, but alarms=warn"
+    return _ERRORS[alarm.kind](problem, remedy=advice)
 
 
 class Watch:

@@ -19,7 +19,7 @@ from p2p_core.model.norm import NORM_MODES
 from p2p_core.model.processes import ALONE, Processes, alone
 from p2p_core.pairstore.reader import PairStore
 from p2p_core.progress import Progress
-from p2p_core.training.alarms import Alarm, Watch, stopped_by
+from p2p_core.training.alarms import Alarm, Watch, metric_of, stopped_by
 from p2p_core.training.balance import times_an_epoch
 from p2p_core.training.checkpoint import (
     checkpoint_to_resume,
@@ -232,7 +232,7 @@ def _validate(run: _Run) -> Alarm | None:
     run.tracker.log_picture(f"sheets/{sheet.name}", sheet)
     alarm = run.watch.see(metrics, run.state.images_seen)
     if alarm is not None and run.config.alarms != "off":  # now: a run killed after the checkpoint that follows says it no more
-        run.tracker.log_metrics({f"alarm_{alarm.kind}": 1.0}, run.state.images_seen)
+        run.tracker.log_metrics({metric_of(alarm.kind): 1.0}, run.state.images_seen)
     return alarm
 
 

@@ -148,6 +148,26 @@ def test_a_part_with_a_field_of_another_type_is_named_in_its_place(part: str, de
     parse(page)
 
 
+def test_every_alarm_of_the_run_stands_beside_its_curves_with_its_place_and_meaning(demo: Path) -> None:
+    assert 'id="alarms"' not in write_report(demo).read_text(), "none sounded"
+    with (demo / "run" / "metrics.jsonl").open("a") as file:
+        for images_seen, kind in ((6100, "collapse"), (12300, "divergence"), (18000, "collapse")):
+            file.write(json.dumps({"images_seen": images_seen, f"alarm_{kind}": 1.0}) + "\n")
+    page = write_report(demo)
+    table = page.read_text().split('id="alarms"')[1].split("</table>")[0]
+    rows = re.findall(r"<th scope=\"row\">(\w+)</th><td>([\d,]+)</td><td class=\"text\">([^<]+)</td>", table)
+    assert [(name, images_seen) for name, _, images_seen in rows] == [
+        ("Collapse", "6,100"),
+        ("Divergence", "12,300"),
+        ("Collapse", "18,000"),
+    ]
+    assert "painted no detail" in rows[0][1]
+    assert "far above what the run had reached" in rows[1][1]
+    assert "Lower optimiser.learning_rate" in rows[1][1]
+    assert not_made(page) == []
+    parse(page)
+
+
 def test_seams_that_were_never_checked_are_named(demo: Path) -> None:
     for name in ("scene", "xyz"):
         remove(demo / name / "seams.json")
