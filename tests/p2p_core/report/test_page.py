@@ -155,7 +155,7 @@ def test_every_alarm_of_the_run_stands_beside_its_curves_with_its_place_and_mean
             file.write(json.dumps({"images_seen": images_seen, f"alarm_{kind}": 1.0}) + "\n")
     page = write_report(demo)
     table = page.read_text().split('id="alarms"')[1].split("</table>")[0]
-    rows = re.findall(r"<th scope=\"row\">(\w+)</th><td>([\d,]+)</td><td class=\"text\">([^<]+)</td>", table)
+    rows = re.findall(r'<th scope="row">(\w+)<small>([^<]+)</small></th><td>([\d,]+)</td>', table)
     assert [(name, images_seen) for name, _, images_seen in rows] == [
         ("Collapse", "6,100"),
         ("Divergence", "12,300"),
