@@ -20,7 +20,7 @@ from p2p_core.pairstore.layout import ROLES
 from preprocessing.align import resize, resize_nearest
 from preprocessing.chosen_encodings import PALETTE_VERSION, ChosenEncodings, EncodingChoice, named_palette, palette_name_of
 from preprocessing.class_pictures import drawn_classes
-from preprocessing.matching import find_pictures, match_pictures
+from preprocessing.matching import find_pictures, match_pictures, pictures_in_order
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.pictures import picture_size_px, read_halves, read_picture
 from preprocessing.places import FilesSource, Places, require_two
@@ -146,7 +146,7 @@ class FoldersBuilder(ChosenEncodings):
 
     @cached_property
     def _usual_size_px(self) -> tuple[int, int]:
-        return usual_size_px(find_pictures(self.directories[0], self._endings[0]).by_name.values(), self._half_size_px)
+        return usual_size_px(pictures_in_order(self.directories[0], self._endings[0]), self._half_size_px)
 
     def _half_size_px(self, path: Path) -> tuple[int, int]:
         height_px, width_px = picture_size_px(path)

@@ -25,7 +25,7 @@ from p2p_core.rasters.protocol import full_window
 from p2p_core.rasters.registry import open_raster
 from preprocessing.align import resize_nearest
 from preprocessing.class_pictures import classes_of_indices
-from preprocessing.matching import find_pictures, match_pictures
+from preprocessing.matching import find_pictures, match_pictures, pictures_in_order
 from preprocessing.pairs import Outcome, Pair
 from preprocessing.photos import read_photo, shown_photo
 from preprocessing.pictures import to_encoding
@@ -105,7 +105,7 @@ class LabelsBuilder:
 
     @cached_property
     def _usual_size_px(self) -> tuple[int, int]:
-        return usual_size_px(find_pictures(self.places[0], self.parameters.photo_suffix).by_name.values())
+        return usual_size_px(pictures_in_order(self.places[0], self.parameters.photo_suffix))
 
     def sources(self) -> Sequence[FilesSource]:
         """Raises as `PairBuilder.sources`, and `PairingError` where names do not match."""

@@ -12,7 +12,7 @@ from p2p_core.errors import EmptySourceError, PairingError
 from p2p_core.rasters.registry import FILE_FORMATS
 from preprocessing.endings import Endings, fitting_endings
 
-__all__ = ["Pictures", "find_pictures", "match_pictures", "name_without", "nothing_found", "visible_files"]
+__all__ = ["Pictures", "find_pictures", "match_pictures", "name_without", "nothing_found", "pictures_in_order", "visible_files"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,14 @@ def find_pictures(directory: Path, ending: str = "") -> Pictures:
         remedy = f"Put pictures there, of a kind among {', '.join(FILE_FORMATS)}"
         raise nothing_found(directory, ending, lacking, "picture", remedy)
     return Pictures(directory, Files(directory, by_name), tuple(others))
+
+
+def pictures_in_order(directory: Path, ending: str = "") -> Iterator[Path]:
+    """Those that `find_pictures` finds, as long as one asks for more of them."""
+    for place in _visible_places(directory):
+        path = PurePath(place)
+        if path.suffix.lower() in FILE_FORMATS and name_without(path, ending) is not None:
+            yield directory / place
 
 
 def name_without(place: PurePath, ending: str) -> str | None:

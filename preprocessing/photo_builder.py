@@ -17,7 +17,7 @@ from p2p_core.errors import RasterError, UsageError
 from p2p_core.files import place_in, sha256_json
 from p2p_core.rasters.protocol import Raster
 from p2p_core.rasters.registry import source_digest
-from preprocessing.matching import find_pictures
+from preprocessing.matching import find_pictures, pictures_in_order
 from preprocessing.pairs import OneFile, Outcome, Pair, Rejected, SourceRef
 from preprocessing.photos import open_photo, shown_photo
 from preprocessing.quality import twins
@@ -69,7 +69,7 @@ class PhotoBuilder(ABC):
 
     @cached_property
     def _usual_size_px(self) -> tuple[int, int]:
-        return usual_size_px(find_pictures(self.places[0]).by_name.values())
+        return usual_size_px(pictures_in_order(self.places[0]))
 
     def sources(self) -> Sequence[PhotoSource]:
         """Raises as `PairBuilder.sources`."""
