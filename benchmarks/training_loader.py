@@ -4,7 +4,7 @@ Side-by-side pictures (PICTURES_DIR) become a store of pairs of 286 px; batches 
 256 px and mirrored. Streamed: each pair read from its shard, decompressed, augmented, nothing kept. Resident: the same
 batches of pairs in memory. Both without networks, then both with the paper's networks, interleaved.
 
-    python -m benchmarks.training_loader PICTURES_DIR [--rounds 5] [--images 800] [--steps 4]
+    python -m benchmarks.training_loader PICTURES_DIR [--batches 1 16] [--rounds 5] [--images 800] [--steps 4]
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from preprocessing.build import build_dataset
 from preprocessing.folders import FoldersBuilder, FoldersParameters
 from preprocessing.split import NameSplit
 
-_BATCH_SIZES = (1, 16)
 _WAYS = {"resident": None, "streamed": 0.0}
 
 
@@ -41,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pictures", type=Path, metavar="PICTURES_DIR", help="a directory of side-by-side pictures")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--images", type=int, default=800, help="a round, without networks")
     parser.add_argument("--steps", type=int, default=4, help="a round, with networks")
     options = parser.parse_args()
@@ -49,13 +49,15 @@ def main() -> None:
         store = Path(directory) / "store"
         parameters = FoldersParameters(layout="side_by_side", resize_px=(256, 256), jitter_px=30)
         build_dataset(FoldersBuilder((options.pictures,), parameters), store, NameSplit(near_duplicates="keep"))
-        rows = [row for size in _BATCH_SIZES for row in _rows(store, size, device, options)]
+        rows = [row for size in options.batches for row in _rows(store, size, device, options)]
         num_pairs = len(PairStore.open(store).split("train"))
     write_result("training-loader", _page(rows, num_pairs, options))
 
 
 def _rows(store: Path, batch_size: int, device: torch.device, options: argparse.Namespace) -> list[tuple[str, ...]]:
-    config = replace(facades(), batch_size=batch_size, precision="bf16")
+    # A core without bf16 instructions imitates them, many times slower.
+    precision = "bf16" if device.type == "cuda" else "fp32"
+    config = replace(facades(), batch_size=batch_size, precision=precision)
     batches = {way: _batches(store, config, device, limit) for way, limit in _WAYS.items()}
     step = make_step(make_state(config, device), config)
     alone: dict[str, list[tuple[float, float]]] = {way: [] for way in _WAYS}
@@ -103,7 +105,7 @@ def _page(rows: list[tuple[str, ...]], num_pairs: int, options: argparse.Namespa
 
 {table(head, rows)}
 
-{num_pairs} pairs of 286 px, crops of 256 px, mirrored; bf16; medians of {options.rounds} interleaved rounds.
+{num_pairs} pairs of 286 px, crops of 256 px, mirrored; bf16 on a GPU, else fp32; medians of {options.rounds} interleaved rounds.
 
 {hardware_name()}, torch {torch.__version__}.
 
