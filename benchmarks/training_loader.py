@@ -105,7 +105,7 @@ def _page(rows: list[tuple[str, ...]], num_pairs: int, options: argparse.Namespa
 
 {table(head, rows)}
 
-{num_pairs} pairs of 286 px, crops of 256 px, mirrored; bf16 on a GPU, else fp32; medians of {options.rounds} interleaved rounds.
+{num_pairs} pairs of 286 px, crops of 256 px, mirrored; on a GPU bf16, else fp32. Medians of {options.rounds} rounds.
 
 {hardware_name()}, torch {torch.__version__}.
 
