@@ -91,6 +91,7 @@ def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 def _take_part(request: TrainingRequest, messages: _Messages) -> TrainingOutcome | None:
     """What the first of the run's processes brings back; None in the others, which write nothing."""
+    from p2p_core.model.device import imitates_bf16, usable_device
     from p2p_core.model.processes import Processes, joined
     from p2p_core.pairstore.reader import PairStore
     from p2p_core.training.checkpoint import checkpoint_to_resume, require_same_run
@@ -101,6 +102,9 @@ def _take_part(request: TrainingRequest, messages: _Messages) -> TrainingOutcome
     writes = os.environ.get("RANK", "0") == "0"  # torchrun's name for the first
     with sole_training(request.run_dir) if writes else nullcontext(), joined(request.processes, request.device) as joint:
         processes, device = joint
+        if processes.is_first and config.precision == "bf16" and imitates_bf16(usable_device(device)):
+            slow = "Warning: this CPU has no instructions for bf16 and takes some 20 times as long as with --set precision=fp32"
+            print(slow, file=sys.stderr, flush=True)
         budget = _budget(request, config, device, processes)
         config = _within(config, budget)
         checkpoint = checkpoint_to_resume(request.run_dir / "checkpoints") if request.resume else None
