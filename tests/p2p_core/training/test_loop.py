@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import signal
 import time
@@ -26,6 +25,7 @@ from p2p_core.training.loop import train
 from p2p_core.training.result import TrainingResult
 from p2p_core.training.step import make_state, training_step
 from p2p_core.training.tracker import JsonLinesTracker, Trackers, read_metrics
+from tests.p2p_core.training.conftest import KillAt, Silent
 
 CONFIG = RunConfig(
     recipe="small",
@@ -41,21 +41,6 @@ CONFIG = RunConfig(
     ema_images=16,
     oversample_rare=3,
 )
-
-
-class Silent:
-    def update(self, done: int, note: str = "") -> None: ...
-
-
-class KillAt:
-    """SIGKILLs its own process once so many images are seen."""
-
-    def __init__(self, images: int) -> None:
-        self.images = images
-
-    def update(self, done: int, note: str = "") -> None:  # noqa: ARG002
-        if done >= self.images:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run(config: RunConfig, store: Path, run_dir: Path, *, resume: bool = False, kill_at: int | None = None) -> TrainingResult:
